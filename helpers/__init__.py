@@ -1,0 +1,16 @@
+"""The mathematics of DL_Assignment1.ipynb. Section -> module:
+
+1  the data                          data.py
+2  activations and losses            functions.py
+3  intial_weights                    network.py
+4  forward propagation               network.py
+5  backward propagation              network.py
+6  the six optimizers                optimizers.py
+7  model_train and early stopping    training.py
+8  cross-entropy or squared error    training.py
+9  the chosen network                evaluation.py
+10 the same code on MNIST            all of them
+
+Every figure is drawn by plots.py. The settings of a training run are listed in config.py; checks.py has the checks of
+arguments that all of them share.
+"""

@@ -1,0 +1,51 @@
+"""Checks of arguments. Every message names the argument, its value and what is allowed."""
+
+import math
+import numbers
+
+import numpy as np
+
+
+def choice(name, value, allowed):
+    """Return the member of `allowed` that `value` spells (case does not matter); ValueError if there is none."""
+    for word in allowed:
+        if isinstance(value, str) and value.lower() == word.lower():
+            return word
+    raise ValueError(f"{name}={value!r} is unknown; choose one of: {', '.join(allowed)}")
+
+
+def whole(name, value, least=1):
+    """Return `value` as an int of at least `least`; ValueError for anything else (True and 3.0 included)."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least:
+        return int(value)
+    raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
+
+
+def number(name, value, *, above=-math.inf, least=-math.inf, below=math.inf):
+    """Return `value` as a float with above < value, least <= value < below; ValueError for anything else."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if real and value > above and least <= value < below:
+        return float(value)
+    limits = [f"above {above:g}"] * (above > -math.inf) + [f"at least {least:g}"] * (least > -math.inf)
+    limits += [f"below {below:g}"] * (below < math.inf)
+    raise ValueError(f"{name}={value!r} must be a finite number{' ' if limits else ''}{' and '.join(limits)}")
+
+
+def matrix(name, X, *, rows=None, columns=None, finite=False):
+    """Check that X is a float array of two dimensions with at least one row; ValueError if it is not."""
+    if not isinstance(X, np.ndarray) or X.ndim != 2 or X.dtype not in (np.float32, np.float64):
+        kind = f"{X.dtype} array of shape {X.shape}" if isinstance(X, np.ndarray) else type(X).__name__
+        raise ValueError(f"{name} is a {kind}; it must be a float32 or float64 array of two dimensions")
+    if X.shape[0] == 0:
+        raise ValueError(f"{name} has shape {X.shape}: it is empty; it needs at least one row")
+    if (rows or X.shape[0], columns or X.shape[1]) != X.shape:
+        raise ValueError(f"{name} has shape {X.shape}; it must be ({rows or 'any'}, {columns or 'any'})")
+    if finite and not (math.isfinite(X.min()) and math.isfinite(X.max())):  # min and max pass NaN on
+        raise ValueError(f"{name} holds NaN or infinity; every entry must be a finite number")
+
+
+def one_hot(name, Y, *, rows=None, columns=None):
+    """Check that Y is a float matrix whose rows hold a single 1 and otherwise 0; ValueError if it is not."""
+    matrix(name, Y, rows=rows, columns=columns)
+    if not (np.isin(Y, (0, 1)).all() and (Y.sum(axis=1) == 1).all()):
+        raise ValueError(f"{name} is not one-hot: every row must hold a single 1 and otherwise 0")

@@ -1,0 +1,141 @@
+"""The optimizers, all driven by one table: against the papers' equations, an independent library and each other."""
+
+import inspect
+
+import numpy as np
+import optax
+import pytest
+from jax import config
+
+from helpers.optimizers import OPTIMIZERS, hyperparameters, memory
+from tests import textbook
+
+config.update("jax_enable_x64", True)
+
+# rule: (hyper-parameters unlike the defaults, the same rule in optax)
+TABLE = {
+    "sgd": ({"learning_rate": 0.05}, lambda h: optax.sgd(h["learning_rate"])),
+    "momentum": (
+        {"learning_rate": 0.02, "momentum": 0.8},
+        lambda h: optax.sgd(h["learning_rate"], momentum=h["momentum"]),
+    ),
+    "nag": (
+        {"learning_rate": 0.02, "momentum": 0.8},
+        lambda h: optax.sgd(h["learning_rate"], momentum=h["momentum"], nesterov=True),
+    ),
+    "rmsprop": (
+        {"learning_rate": 0.01, "beta": 0.8, "epsilon": 1e-3},
+        lambda h: optax.rmsprop(h["learning_rate"], decay=h["beta"], eps=h["epsilon"], eps_in_sqrt=False),
+    ),
+    "adam": (
+        {"learning_rate": 0.03, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-3},
+        lambda h: optax.adam(h["learning_rate"], b1=h["beta1"], b2=h["beta2"], eps=h["epsilon"]),
+    ),
+    "nadam": (
+        {"learning_rate": 0.03, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-3},
+        lambda h: optax.nadam(h["learning_rate"], b1=h["beta1"], b2=h["beta2"], eps=h["epsilon"]),
+    ),
+}
+ROWS = [(OPTIMIZERS[name], settings, peer) for name, (settings, peer) in TABLE.items()]
+every_rule = pytest.mark.parametrize(("rule", "settings", "peer"), ROWS, ids=TABLE)
+
+FIRST = np.random.default_rng(0).normal(size=12)
+CURVATURE = np.linspace(0.1, 5, 12)
+
+
+def gradient(w):
+    """Of a bowl that is steep one way and flat another, with a ripple."""
+    return CURVATURE * w + 0.3 * np.cos(3 * w)
+
+
+def run(rule, steps, dtype=np.float64, **settings):
+    theta = FIRST.astype(dtype)
+    state = memory(rule, theta)
+    for t in range(1, steps + 1):
+        rule(theta, gradient(theta).astype(dtype), t, *state, **settings)
+    return theta
+
+
+def test_the_table_has_every_rule():
+    assert list(TABLE) == list(OPTIMIZERS)
+
+
+@every_rule
+def test_fifty_steps_equal_the_textbook(rule, settings, peer):
+    expected = getattr(textbook, rule.__name__)(FIRST, gradient, 50, **settings)
+    assert abs(expected - FIRST).max() > 0.1
+    np.testing.assert_allclose(run(rule, 50, **settings), expected, rtol=0, atol=1e-12)
+
+
+@every_rule
+def test_fifty_steps_equal_an_independent_library(rule, settings, peer):
+    optimizer = peer(settings)
+    theta = FIRST
+    state = optimizer.init(theta)
+    for _ in range(50):
+        updates, state = optimizer.update(gradient(theta), state)
+        theta = theta + np.asarray(updates)
+    np.testing.assert_allclose(run(rule, 50, **settings), theta, rtol=0, atol=1e-12)
+
+
+@every_rule
+def test_the_minimum_of_a_bowl_is_reached(rule, settings, peer):
+    theta, state = FIRST.copy(), memory(rule, FIRST)
+    for t in range(1, 2001):
+        rule(theta, (0.5 + CURVATURE) * theta, t, *state, **(settings | {"learning_rate": 0.02 / (1 + t / 100)}))
+    assert abs(theta).max() < 0.02
+
+
+@every_rule
+def test_the_dtype_stays_and_the_gradient_is_left_alone(rule, settings, peer):
+    theta, g = FIRST.astype(np.float32), np.ones(12, np.float32)
+    state = memory(rule, theta)
+    assert rule(theta, g, 1, *state, **settings) is None
+    assert theta.dtype == np.float32
+    assert all(vector.dtype == np.float32 and vector.shape == theta.shape for vector in state)
+    np.testing.assert_array_equal(g, 1)
+    np.testing.assert_allclose(run(rule, 10, np.float32, **settings), run(rule, 10, **settings), atol=1e-5)
+
+
+@every_rule
+def test_no_gradient_no_step(rule, settings, peer):
+    theta = FIRST.copy()
+    rule(theta, np.zeros(12), 1, *memory(rule, theta), **settings)
+    np.testing.assert_array_equal(theta, FIRST)
+
+
+@every_rule
+def test_hyperparameters_have_defaults_and_a_misspelt_one_is_an_error(rule, settings, peer):
+    assert set(hyperparameters(rule)) == set(settings)
+    with pytest.raises(TypeError, match="learning_rat"):
+        rule(FIRST.copy(), FIRST, 1, *memory(rule, FIRST), learning_rat=0.1)
+    assert inspect.getdoc(rule).count("←") >= 1
+
+
+RELATIONS = {
+    "momentum with β = 0 is sgd": (("momentum", {"momentum": 0}), ("sgd", {})),
+    "nag with β = 0 is sgd": (("nag", {"momentum": 0}), ("sgd", {})),
+    "nadam with β₁ = 0 is adam with β₁ = 0": (
+        ("nadam", {"beta1": 0, "beta2": 0.9}),
+        ("adam", {"beta1": 0, "beta2": 0.9}),
+    ),
+    "rmsprop with β = 0 is adam with β₁ = β₂ = 0": (("rmsprop", {"beta": 0}), ("adam", {"beta1": 0, "beta2": 0})),
+}
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_one_rule_is_another_in_a_special_case(relation):
+    (name, settings), (other, other_settings) = RELATIONS[relation]
+    a = run(OPTIMIZERS[name], 30, learning_rate=0.01, **settings)
+    b = run(OPTIMIZERS[other], 30, learning_rate=0.01, **other_settings)
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+
+def test_rmsprop_with_bias_correction_is_adam_without_a_mean():
+    """η√(1−βᵗ) and ε√(1−βᵗ) at step t put adam's correction into rmsprop."""
+    theta, state, beta = FIRST.copy(), memory(OPTIMIZERS["rmsprop"], FIRST), 0.9
+    for t in range(1, 31):
+        c = np.sqrt(1 - beta**t)
+        OPTIMIZERS["rmsprop"](theta, gradient(theta), t, *state, learning_rate=0.01 * c, beta=beta, epsilon=1e-6 * c)
+    expected = run(OPTIMIZERS["adam"], 30, learning_rate=0.01, beta1=0, beta2=beta, epsilon=1e-6)
+    np.testing.assert_allclose(theta, expected, rtol=0, atol=1e-12)
