@@ -18,10 +18,10 @@ class Config:
     weight_decay: float = 0.0  # the λ of the L2 penalty (λ/2) Σ W², at least 0
     num_layers: int = 3  # hidden layers
     hidden_size: int | tuple = 128  # units in each hidden layer, or a list: one int a layer
-    activation: str = "ReLU"  # identity, sigmoid, tanh, ReLU
-    weight_init: str = "He"  # random, Xavier, He
-    loss: str = "cross_entropy"  # cross_entropy, mean_squared_error
-    optimizer: str = "nadam"  # sgd, momentum, nag, rmsprop, adam, nadam
+    activation: str = "ReLU"  # a key of ACTIVATIONS: identity, sigmoid, tanh, ReLU
+    weight_init: str = "He"  # a key of WEIGHT_INITS: random, Xavier, He
+    loss: str = "cross_entropy"  # a key of LOSSES: cross_entropy, mean_squared_error
+    optimizer: str = "nadam"  # a key of OPTIMIZERS: sgd, momentum, nag, rmsprop, adam, nadam, …
     momentum: float = 0.9  # of momentum and nag; this and the next three are at least 0 and below 1
     beta: float = 0.9  # of rmsprop
     beta1: float = 0.9  # of adam and nadam

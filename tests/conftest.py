@@ -3,14 +3,16 @@
 import os
 
 os.environ["CI"] = "true"  # no progress bars
-os.environ["MPLBACKEND"] = "agg"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import matplotlib
 import numpy as np
 import pytest
 
 from helpers import files
 from helpers.data import Dataset, load_data, one_hot
+
+matplotlib.use("agg")  # not through the environment, which the notebook's kernel would inherit
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from helpers import training
 from helpers.config import Config
@@ -320,10 +320,11 @@ def test_blas_runs_on_one_thread_while_training_and_gets_its_threads_back(data):
     def threads():
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
-    before, seen = threads(), []
-    model_train(data, **SMALL, log=lambda row: seen.append(threads()))
-    assert seen == [[1] * len(before)] * 3
-    assert threads() == before
+    with threadpool_limits(2, "blas"):
+        before, seen = threads(), []
+        model_train(data, **SMALL, log=lambda row: seen.append(threads()))
+        assert seen == [[1] * len(before)] * 3
+        assert threads() == before
 
 
 def test_a_step_allocates_nothing_of_the_size_of_the_parameters(sample):

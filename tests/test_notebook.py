@@ -1,0 +1,82 @@
+"""The notebook's form: executed from top to bottom, in small cells, with nothing of one machine in its outputs.
+
+That its outputs are still what the code gives is nbval's business: `pytest` runs every cell of it.
+"""
+
+import base64
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+
+NOTEBOOK = json.loads((Path(__file__).parent.parent / "DL_Assignment1.ipynb").read_text("utf-8"))
+CELLS = NOTEBOOK["cells"]
+CODE = [cell for cell in CELLS if cell["cell_type"] == "code"]
+TEXT = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "markdown"]
+OUTPUTS = [output for cell in CODE for output in cell["outputs"]]
+
+
+def lines(cell):
+    return [line for line in "".join(cell["source"]).splitlines() if line.strip()]
+
+
+def test_every_code_cell_was_run_once_from_top_to_bottom():
+    assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
+
+
+def test_no_cell_failed_or_warned():
+    assert not [output for output in OUTPUTS if output["output_type"] == "error"]
+    assert not [output for output in OUTPUTS if output.get("name") == "stderr"]
+
+
+def test_cells_are_small_and_each_is_introduced():
+    sizes = sorted(len(lines(cell)) for cell in CODE)
+    assert statistics.median(sizes) <= 4
+    assert sizes[int(0.9 * len(sizes))] <= 12
+    assert sizes[-1] <= 20
+    assert 0.7 <= len(TEXT) / len(CODE) <= 1.4
+
+
+def test_one_title_and_links_that_lead_somewhere():
+    headings = re.findall(r"^(#+) (.+)$", "\n".join(TEXT), re.MULTILINE)
+    assert [level for level, _ in headings].count("#") == 1
+    sections = [title.replace(" ", "-") for level, title in headings if level == "##"]
+    assert re.findall(r"\]\(#(.+?)\)", TEXT[0]) == sections
+    assert len(sections) >= 11
+
+
+def test_each_section_opens_with_the_import_that_names_its_room():
+    for number in range(1, 11):
+        start = next(i for i, cell in enumerate(CELLS) if "".join(cell["source"]).startswith(f"## {number} "))
+        first = next(cell for cell in CELLS[start:] if cell["cell_type"] == "code")
+        assert lines(first)[0].startswith("from helpers"), f"section {number}"
+
+
+def test_the_outputs_are_those_of_the_full_data():
+    text = json.dumps(OUTPUTS)
+    assert "54,000 training, 6,000 validation, 10,000 test images" in text
+    assert "sample" not in text
+
+
+@pytest.mark.parametrize("word", ["/root", "/home", "/tmp", "/work", "/Users", "C:\\\\", "site-packages", "ipykernel"])
+def test_the_outputs_hold_nothing_of_one_machine(word):
+    assert word not in json.dumps(OUTPUTS)
+
+
+def test_the_metadata_hold_nothing_of_one_run():
+    assert set(NOTEBOOK["metadata"]) <= {"kernelspec", "language_info"}
+    assert NOTEBOOK["metadata"]["kernelspec"]["name"] == "python3"
+    assert not [cell for cell in CODE if set(cell["metadata"]) - {"tags"}]
+    assert {tag for cell in CODE for tag in cell["metadata"].get("tags", [])} == {"nbval-ignore-output"}
+
+
+def test_the_notebook_shows_its_figures():
+    assert sum("image/png" in output.get("data", {}) for output in OUTPUTS) >= 18
+
+
+def test_the_readme_shows_the_notebooks_own_figure():
+    picture = (Path(__file__).parent.parent / ".images" / "confusion.png").read_bytes()
+    figures = [output["data"]["image/png"] for output in OUTPUTS if "image/png" in output.get("data", {})]
+    assert base64.b64encode(picture).decode() in [figure.replace("\n", "") for figure in figures]

@@ -1,0 +1,62 @@
+"""The house keeps its order: who may import whom, and who alone may import what is heavy."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HELPERS = Path(__file__).parent.parent / "helpers"
+
+ROOMS = {  # module: the helpers and the packages that it may import, the standard library aside
+    "__init__": set(),
+    "checks": {"numpy"},
+    "functions": {"numpy"},
+    "network": {"numpy", "helpers.checks", "helpers.functions"},
+    "optimizers": {"numpy"},
+    "config": {"helpers.checks", "helpers.functions", "helpers.network", "helpers.optimizers"},
+    "files": {"numpy", "keras", "sklearn"},
+    "data": {"numpy", "sklearn", "helpers.checks", "helpers.files"},
+    "evaluation": {"numpy", "pandas", "sklearn", "helpers.checks", "helpers.functions", "helpers.network"},
+    "training": {
+        "numpy", "pandas", "threadpoolctl", "tqdm", "helpers.checks", "helpers.config", "helpers.evaluation",
+        "helpers.functions", "helpers.network", "helpers.optimizers",
+    },
+    "plots": {"numpy", "matplotlib", "IPython"},
+}  # fmt: skip
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "helpers":
+            names = [f"helpers.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module]
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] not in sys.stdlib_module_names:
+                yield name if name.startswith("helpers") else name.split(".")[0]
+
+
+def test_every_module_is_in_the_table():
+    assert {path.stem for path in HELPERS.glob("*.py")} == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_the_table_allows(room):
+    assert set(imports(HELPERS / f"{room}.py")) <= ROOMS[room]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_module_has_its_test(room):
+    assert room in ("__init__", "config") or (Path(__file__).parent / f"test_{room}.py").exists()
+
+
+def test_training_starts_without_what_is_slow_to_import():
+    code = "import sys, helpers.training; print({'pandas', 'sklearn', 'matplotlib', 'keras', 'scipy'} & {*sys.modules})"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "set()"
