@@ -18,6 +18,12 @@ TEXT = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "markd
 OUTPUTS = [output for cell in CODE for output in cell["outputs"]]
 
 
+def said(words):
+    """How often the outputs hold these words, pictures left out."""
+    data = [{**output, "data": {**output.get("data", {}), "image/png": ""}} for output in OUTPUTS]
+    return json.dumps(data, ensure_ascii=False).count(words)
+
+
 def lines(cell):
     return [line for line in "".join(cell["source"]).splitlines() if line.strip()]
 
@@ -55,14 +61,13 @@ def test_each_section_opens_with_the_import_that_names_its_room():
 
 
 def test_the_outputs_are_those_of_the_full_data():
-    text = json.dumps(OUTPUTS)
-    assert "54,000 training, 6,000 validation, 10,000 test images" in text
-    assert "sample" not in text
+    assert said("54,000 training, 6,000 validation, 10,000 test images") == 2
+    assert said("(sample)") == 0
 
 
 @pytest.mark.parametrize("word", ["/root", "/home", "/tmp", "/work", "/Users", "C:\\\\", "site-packages", "ipykernel"])
 def test_the_outputs_hold_nothing_of_one_machine(word):
-    assert word not in json.dumps(OUTPUTS)
+    assert said(word) == 0
 
 
 def test_the_metadata_hold_nothing_of_one_run():
