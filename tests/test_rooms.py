@@ -23,6 +23,16 @@ ROOMS = {  # module: the helpers and the packages that it may import, the standa
         "numpy", "pandas", "threadpoolctl", "tqdm", "helpers.checks", "helpers.config", "helpers.evaluation",
         "helpers.functions", "helpers.network", "helpers.optimizers",
     },
+    "space": {"yaml", "helpers.checks", "helpers.config"},
+    "sweep": {
+        "optuna", "pandas", "sklearn", "helpers.checks", "helpers.config", "helpers.data", "helpers.space",
+        "helpers.training",
+    },
+    "recording": {"numpy", "wandb"},
+    "train": {
+        "tqdm", "helpers.checks", "helpers.config", "helpers.data", "helpers.evaluation", "helpers.files",
+        "helpers.functions", "helpers.network", "helpers.optimizers", "helpers.recording", "helpers.training",
+    },
     "plots": {"numpy", "matplotlib", "IPython"},
 }  # fmt: skip
 

@@ -1,0 +1,106 @@
+"""What W&B keeps of a run. Nothing that happens to W&B stops a training."""
+
+import contextlib
+import os
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import wandb
+
+# A server that goes away is given up on after seconds, not W&B's hours; what it missed stays on disk for `wandb sync`.
+PATIENCE = {
+    "init_timeout": 30, "finish_timeout": 60,
+    "x_graphql_retry_max": 2, "x_graphql_retry_wait_max_seconds": 1, "x_graphql_timeout_seconds": 10,
+    "x_file_stream_retry_max": 4, "x_file_stream_retry_wait_max_seconds": 2, "x_file_stream_timeout_seconds": 10,
+    "x_file_transfer_retry_max": 2, "x_file_transfer_retry_wait_max_seconds": 1, "x_file_transfer_timeout_seconds": 30,
+}  # fmt: skip
+QUIET = {"silent": True, "console": "off", "x_disable_stats": True, "disable_git": True, "x_disable_meta": True}
+
+
+class Recorder:
+    """A W&B run: online where that can be, else offline, with one line that says so."""
+
+    def __init__(self, given, name):
+        os.environ.setdefault("WANDB_SILENT", "true")
+        self.broken = False
+        own = {key: given[key] for key in ("test", "allow_sample", "wandb_project", "wandb_entity")}
+        config = {key: value for key, value in given.items() if key not in own}
+        settings = {"project": given["wandb_project"], "entity": given["wandb_entity"], "name": name, "config": config}
+        reason = _why_offline()
+        mode = "offline" if reason else os.environ.get("WANDB_MODE", "online")
+        try:
+            self.run = wandb.init(**settings, mode=mode, settings=wandb.Settings(**QUIET, **PATIENCE))
+        except Exception as error:  # refused, hanging, or no longer there
+            reason = str(error).splitlines()[0]
+            self.run = wandb.init(**settings, mode="offline", settings=wandb.Settings(**QUIET))
+        self.folder = Path(self.run.dir)
+        if reason or mode == "offline":
+            place = os.path.relpath(self.folder.parent)
+            print(f"W&B records offline ({reason or 'WANDB_MODE'}); to upload the run later: wandb sync {place}")
+        self.config = {key: self.run.config[key] for key in config}
+
+    def log(self, row):
+        """Record one epoch's row."""
+        self._try(lambda: self.run.log(row))
+
+    def summary(self, **values):
+        """Record what the run comes to."""
+        self._try(lambda: self.run.summary.update(values))
+
+    def images(self, data):
+        """Record one image of each class, with the first epoch."""
+        labels = data.y_train.argmax(axis=1)
+        firsts = [(np.flatnonzero(labels == label)[0], name) for label, name in enumerate(data.class_names)]
+        pixels = [(255 * (1 - data.x_train[i].reshape(28, 28))).astype(np.uint8) for i, _ in firsts]
+        self._try(
+            lambda: self.run.log(
+                {"images": [wandb.Image(p, caption=name) for p, (_, name) in zip(pixels, firsts)]}, commit=False
+            )
+        )
+
+    def results(self, params, history, Y_hat, data):
+        """Record the confusion matrix, the weights as an artifact, and the history as a CSV file beside them."""
+        truth, said = data.y_val.argmax(axis=1).tolist(), Y_hat.argmax(axis=1).tolist()
+        names = list(data.class_names)
+        plot = lambda: wandb.plot.confusion_matrix(y_true=truth, preds=said, class_names=names)  # noqa: E731
+        self._try(lambda: self.run.log({"confusion_matrix": plot()}))
+        arrays = {f"{letter}_{k}": a for k, layer in enumerate(params.layers, 1) for letter, a in zip("Wb", layer)}
+        with contextlib.suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        history.to_csv(self.folder / "history.csv", index=False)
+        np.savez(self.folder / "weights.npz", **arrays)
+        artifact = wandb.Artifact(f"weights-{self.run.id}", type="model")
+        artifact.add_file(str(self.folder / "weights.npz"))
+        self._try(lambda: self.run.log_artifact(artifact))
+
+    def finish(self, exit_code):
+        """Close the run; with an exit code other than 0, W&B shows it as failed."""
+        self._try(lambda: self.run.finish(exit_code=exit_code))
+
+    def _try(self, action):
+        try:
+            action()
+        except Exception as error:  # W&B's trouble is not the training's
+            if not self.broken:
+                print(f"W&B: {str(error).splitlines()[0]}; training goes on", file=sys.stderr)
+            self.broken = True
+
+
+def _why_offline():
+    """Return why W&B must not be asked to go online, in words; None if it may, or if WANDB_MODE decides."""
+    if os.environ.get("WANDB_MODE", "online") != "online":
+        return None
+    server = urlsplit(wandb.setup().settings.base_url)
+    try:
+        port = server.port or (443 if server.scheme == "https" else 80)
+        socket.create_connection((server.hostname, port), timeout=3).close()
+    except OSError as error:
+        return f"{server.hostname} does not answer: {error.strerror or error}"
+    try:
+        known = wandb.login(prompt=False)
+    except Exception as error:  # a server that refuses the key, or does not speak
+        return str(error).splitlines()[0]
+    return None if known else "no account: wandb login makes one known"

@@ -1,0 +1,163 @@
+"""One training run from the command line, and under a W&B agent: python -m helpers.train --epochs 10
+
+The run is recorded by W&B. Without an account or a network it is recorded on disk, to be uploaded later.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import asdict, fields
+
+from helpers import checks
+from helpers.config import Config
+from helpers.files import FOLDERS
+from helpers.functions import ACTIVATIONS, LOSSES
+from helpers.network import WEIGHT_INITS
+from helpers.optimizers import OPTIMIZERS
+
+
+def build_parser():
+    """Return the parser of the course's flags, short and long, with this project's defaults."""
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.train", description=__doc__, allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )  # fmt: skip
+
+    def add(short, name, kind, text, **more):
+        default = getattr(Config, name, more.pop("default", None))
+        parser.add_argument(*([short] if short else []), f"--{name}", type=kind, default=default, help=text, **more)
+
+    add("-wp", "wandb_project", str, "W&B project", default="DA6401-assignment-1")
+    add("-we", "wandb_entity", str, "W&B user or team; by default the account's own")
+    add("-d", "dataset", _name(FOLDERS), ", ".join(FOLDERS), default="fashion_mnist")
+    add("-e", "epochs", int, "how often every training image is shown")
+    add("-b", "batch_size", int, "images a step")
+    add("-l", "loss", _name(LOSSES), ", ".join(LOSSES))
+    add("-o", "optimizer", _name(OPTIMIZERS), ", ".join(OPTIMIZERS))
+    add("-lr", "learning_rate", float, "above 0")
+    add("-m", "momentum", float, "of momentum and nag, at least 0 and below 1")
+    add("-beta", "beta", float, "of rmsprop, at least 0 and below 1")
+    add("-beta1", "beta1", float, "of adam and nadam, at least 0 and below 1")
+    add("-beta2", "beta2", float, "of adam and nadam, at least 0 and below 1")
+    add("-eps", "epsilon", float, "of rmsprop, adam and nadam, above 0")
+    add("-w_d", "weight_decay", float, "L2 penalty on the weights, at least 0")
+    add("-w_i", "weight_init", _name(WEIGHT_INITS), ", ".join(WEIGHT_INITS))
+    add("-nhl", "num_layers", int, "hidden layers")
+    add("-sz", "hidden_size", _sizes, "units in each hidden layer: one number, or one a layer", nargs="+")
+    add("-a", "activation", _name(ACTIVATIONS), ", ".join(ACTIVATIONS))
+    add(None, "dropout", float, "share of hidden units left out at a step, at least 0 and below 1")
+    add(None, "patience", int, "stop after so many epochs without a better validation accuracy")
+    add(None, "seed", int, "of weights, order and dropout")
+    parser.add_argument("--test", action="store_true", help="evaluate the best epoch on the test images too")
+    parser.add_argument("--allow_sample", action="store_true", help="use the small sample where there is no full data")
+    return parser
+
+
+def read_arguments(arguments=None):
+    """Return what the command line says, {name: value}; what makes no sense ends with a message and exit code 2."""
+    parser = build_parser()
+    given = vars(parser.parse_args(arguments))
+    if isinstance(given["hidden_size"], list):
+        sizes = [size for item in given["hidden_size"] for size in item]
+        given["hidden_size"] = sizes[0] if len(sizes) == 1 else sizes
+    try:
+        Config(**_settings(given))
+    except ValueError as error:
+        parser.error(str(error))
+    return given
+
+
+def main(arguments=None):
+    """Train, print, record; return the exit code: 0, or 1 if training diverged or there is no data."""
+    given = read_arguments(arguments)
+
+    from helpers.recording import Recorder
+
+    recorder = Recorder(given, run_name(Config(**_settings(given))))
+    try:
+        return _train(recorder, given | recorder.config)  # a sweep's file of parameters comes before the flags
+    except BaseException:
+        recorder.finish(1)
+        raise
+
+
+def run_name(config):
+    """Return a run's name in the course's style: hl_3_bs_16_ac_tanh, and what else tells runs apart."""
+    sizes = "x".join(map(str, config.hidden_size)) if isinstance(config.hidden_size, tuple) else config.hidden_size
+    return (
+        f"hl_{config.num_layers}_bs_{config.batch_size}_ac_{config.activation}_sz_{sizes}_op_{config.optimizer}"
+        f"_lr_{config.learning_rate:g}_wd_{config.weight_decay:g}_wi_{config.weight_init}_ep_{config.epochs}"
+    )
+
+
+def _train(recorder, given):
+    from tqdm.auto import tqdm
+
+    from helpers.data import load_data
+    from helpers.evaluation import evaluate, predict
+    from helpers.training import COLUMNS, TrainingDiverged, model_train
+
+    try:
+        config = Config(**_settings(given))
+        data = load_data(given["dataset"], allow_sample=given["allow_sample"])
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        recorder.finish(1)
+        return 1
+    recorder.images(data)
+
+    def log(row):
+        cells = (f"{value:>{len(name)}.4g}" for name, value in row.items())
+        tqdm.write("  ".join(cells))  # a line above the progress bar
+        recorder.log(row)
+
+    print("  ".join(COLUMNS))
+    try:
+        params, history = model_train(data, **asdict(config), log=log)
+    except TrainingDiverged as error:
+        reason = str(error).split(":")[0]
+        print(f"error: {reason}", file=sys.stderr)
+        recorder.summary(failure=reason)
+        recorder.finish(1)
+        return 0 if "WANDB_SWEEP_ID" in os.environ else 1  # an agent gives up after a few exit codes that are not 0
+    if history.attrs["interrupted"]:
+        print("Interrupted; what was trained so far is kept.")
+    names = {"activation": config.activation, "loss": config.loss}
+    loss, accuracy = evaluate(params, data.x_val, data.y_val, **names)
+    print(f"{data.name}: best epoch {history.attrs['best_epoch']}, validation accuracy {accuracy:.4f}, loss {loss:.4f}")
+    recorder.summary(val_accuracy=accuracy, val_loss=loss, best_epoch=history.attrs["best_epoch"], data=data.name)
+    if given["test"]:
+        loss, accuracy = evaluate(params, data.x_test, data.y_test, **names)
+        print(f"{data.name}: test accuracy {accuracy:.4f}, loss {loss:.4f}")
+        recorder.summary(test_accuracy=accuracy, test_loss=loss)
+    recorder.results(params, history, predict(params, data.x_val, activation=config.activation), data)
+    recorder.finish(0)
+    return 0
+
+
+def _settings(given):
+    return {field.name: given[field.name] for field in fields(Config)}
+
+
+def _name(allowed):
+    """Return a reader of one of the names, in any case."""
+
+    def read(text):
+        try:
+            return checks.choice("this", text, allowed)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix("this=")) from None
+
+    return read
+
+
+def _sizes(text):
+    """Read whole numbers from 128, or 512,256, or [512, 256]."""
+    try:
+        return [int(size) for size in text.strip("[] ,").split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers, such as 128 or 512,256") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""W&B's real client, sweep and agent, against a stand-in of its server; and with no server, no account, no network."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.wandb_server import SWEEP, serving
+
+ROOT = Path(__file__).parent.parent
+WANDB = Path(sys.executable).parent / "wandb"
+SMALL = {"epochs": 2, "hidden_size": 16, "batch_size": 128}
+
+
+def environment(folder, url=None):
+    """The environment of a machine with an account at `url`, or with none."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+    clean |= {
+        "HOME": str(folder), "NETRC": str(folder / "no-netrc"), "WANDB_DIR": str(folder), "CI": "true",
+        "WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_CONFIG_DIR": str(folder / "config"),
+        "WANDB_DATA_DIR": str(folder / "data"), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "WANDB_ERROR_REPORTING": "false",
+    }  # fmt: skip
+    if url:
+        clean |= {"WANDB_BASE_URL": url, "WANDB_API_KEY": "k" * 40, "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "0.1"}
+    return clean
+
+
+def call(command, surroundings, timeout=180, cwd=ROOT):
+    return subprocess.run(
+        [*map(str, command)], env=surroundings, cwd=cwd, capture_output=True, text=True, timeout=timeout,
+        stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+
+
+def train(surroundings, *flags, **settings):
+    flags = [*flags, *(f"--{name}={value}" for name, value in (SMALL | settings).items())]
+    return call([sys.executable, "-m", "helpers.train", "--allow_sample", *flags], surroundings)
+
+
+def parameters(**settings):
+    return {name: {"value": value} for name, value in (SMALL | settings).items()}
+
+
+def test_a_sweep_and_an_agent_finish_three_runs_with_the_servers_parameters(tmp_path):
+    queue = [parameters(learning_rate=rate, activation="tanh", num_layers=3) for rate in (0.001, 0.002, 0.003)]
+    with serving(queue) as server:
+        surroundings = environment(tmp_path, server.url)
+        made = call([WANDB, "sweep", "sweep.yaml"], surroundings)
+        assert made.returncode == 0, made.stderr
+        path = re.search(rf"wandb agent (\S*{SWEEP})", made.stderr + made.stdout).group(1)
+        agent = call([WANDB, "agent", "--count", "3", path], surroundings)
+        assert agent.returncode == 0, agent.stderr
+    assert server.handed == ["run0", "run1", "run2"]
+    assert set(server.runs) == set(server.handed), agent.stdout + agent.stderr
+    assert server.unknown == []
+    metric = re.search(r'"name": "(\w+)"|name: (\w+)', server.sweep)
+    assert "val_accuracy" in metric.groups()
+    for rate, name in zip((0.001, 0.002, 0.003), server.handed):
+        run = server.runs[name]
+        assert run["sweep"] == SWEEP
+        assert run["config"]["learning_rate"] == rate
+        assert run["config"]["dataset"] == "fashion_mnist"
+        assert run["name"].startswith("hl_3_bs_128_ac_tanh_")
+        rows = [row for row in run["history"] if "epoch" in row]
+        assert [row["epoch"] for row in rows] == [1, 2]
+        assert all({"train_loss", "train_accuracy", "val_loss", "val_accuracy"} <= set(row) for row in rows)
+        assert len(rows[0]["images"]["filenames"]) == 10
+        assert any("confusion_matrix" in key for row in run["history"] for key in row)
+        assert (f"weights-{name}", "model") in server.artifacts
+        assert run["exit_code"] == 0
+
+
+def test_a_diverged_run_is_reported_as_failed_and_the_agent_takes_the_next(tmp_path):
+    wild = parameters(learning_rate=1e38, optimizer="sgd", activation="identity")
+    with serving([wild, wild, wild, parameters()]) as server:
+        surroundings = environment(tmp_path, server.url)
+        call([WANDB, "sweep", "sweep.yaml"], surroundings)
+        agent = call([WANDB, "agent", "--count", "4", f"me/DA6401-assignment-1/{SWEEP}"], surroundings)
+        assert agent.returncode == 0, agent.stderr
+    assert [server.runs[name]["exit_code"] for name in server.handed] == [1, 1, 1, 0]
+
+
+def test_training_goes_on_when_the_server_goes_away(tmp_path):
+    with serving() as server:
+        surroundings = environment(tmp_path, server.url)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "helpers.train", "--allow_sample", "--epochs=60", "--hidden_size=128"],
+            env=surroundings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        for line in process.stdout:
+            if line.split()[:1] == ["3"]:  # the third epoch
+                break
+        server.vanish()
+    rest, errors = process.communicate(timeout=170)
+    assert process.returncode == 0, errors
+    assert "validation accuracy" in rest
+    assert "Traceback" not in errors
+    assert list(tmp_path.glob("wandb/run-*/files/history.csv"))
+
+
+@pytest.mark.parametrize("mode", [None, "offline"])
+def test_without_an_account_the_run_is_recorded_offline(tmp_path, mode):
+    surroundings = environment(tmp_path) | ({"WANDB_MODE": mode} if mode else {})
+    answer = train(surroundings)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("W&B records offline") == 1
+    folder = Path(re.search(r"wandb sync (\S+)", answer.stdout).group(1))
+    assert (ROOT / folder / "files" / "weights.npz").exists()
+    assert (ROOT / folder / "files" / "history.csv").read_text("utf-8").count("\n") == 3
+    assert "Traceback" not in answer.stderr
+
+
+def test_disabled_is_silent(tmp_path):
+    answer = train(environment(tmp_path) | {"WANDB_MODE": "disabled"})
+    assert answer.returncode == 0, answer.stderr
+    assert "W&B" not in answer.stdout
+    assert answer.stderr == ""
+
+
+def test_with_an_account_and_no_server_the_run_is_recorded_offline(tmp_path):
+    answer = train(environment(tmp_path, "http://127.0.0.1:9"))
+    assert answer.returncode == 0, answer.stderr
+    assert "127.0.0.1 does not answer" in answer.stdout
+
+
+def test_a_sweeps_file_of_parameters_comes_before_the_flags(tmp_path):
+    (tmp_path / "parameters.yaml").write_text("learning_rate: {value: 0.0123}\nactivation: {value: tanh}\n", "utf-8")
+    swept = {"WANDB_MODE": "offline", "WANDB_SWEEP_ID": "s", "WANDB_RUN_ID": "r"}
+    swept["WANDB_SWEEP_PARAM_PATH"] = str(tmp_path / "parameters.yaml")
+    answer = train(environment(tmp_path) | swept)
+    plain = train(environment(tmp_path) | {"WANDB_MODE": "offline"}, learning_rate=0.0123, activation="tanh")
+    rows = [[line for line in out.stdout.splitlines() if re.match(r" +[12] ", line)] for out in (answer, plain)]
+    cells = [[line.split()[:5] for line in lines] for lines in rows]
+    assert len(cells[0]) == 2
+    assert cells[0] == cells[1]

@@ -1,0 +1,122 @@
+"""sweep.yaml: this project's is understood word by word, and what is wrong in another is named."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helpers import space
+from helpers.config import Config
+from helpers.optimizers import OPTIMIZERS
+from helpers.train import build_parser
+
+SWEEP = Path(__file__).parent.parent / "sweep.yaml"
+GOOD = {
+    "method": "random",
+    "metric": {"name": "val_accuracy", "goal": "maximize"},
+    "parameters": {"learning_rate": {"min": 0.001, "max": 0.1}},
+}
+
+
+def test_the_projects_sweep_is_the_courses_grid():
+    spec = space.read(SWEEP)
+    assert (spec.method, spec.metric, spec.goal) == ("bayes", "val_accuracy", "maximize")
+    values = {name: given["values"] for name, given in spec.parameters.items()}
+    assert values.pop("optimizer") == list(OPTIMIZERS)
+    assert values == {
+        "epochs": [5, 10], "num_layers": [3, 4, 5], "hidden_size": [32, 64, 128], "weight_decay": [0, 0.0005, 0.5],
+        "learning_rate": [0.001, 0.0001], "batch_size": [16, 32, 64], "weight_init": ["random", "Xavier"],
+        "activation": ["sigmoid", "tanh", "ReLU"],
+    }  # fmt: skip
+    assert spec.early_terminate == {"min_iter": 2, "eta": 2}
+    assert spec.run_cap == 200
+    assert spec.left_out == ("program", "command")
+
+
+def test_every_name_and_value_of_the_sweep_is_a_flag_of_the_command_line():
+    for name, given in yaml.safe_load(SWEEP.read_text("utf-8"))["parameters"].items():
+        for value in given["values"]:
+            read = vars(build_parser().parse_args([f"--{name}={value}"]))[name]
+            assert read in (value, [[value]])
+            Config(**{name: value})
+
+
+def test_the_agents_command_starts_this_module_from_the_root():
+    content = yaml.safe_load(SWEEP.read_text("utf-8"))
+    assert content["command"] == ["${env}", "python", "-m", "helpers.train", "${args}"]
+    assert (SWEEP.parent / content["program"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "distribution"),
+    [
+        ({"value": 3}, "constant"),
+        ({"values": [1, 2]}, "categorical"),
+        ({"min": 1, "max": 3}, "int_uniform"),
+        ({"min": 1.0, "max": 3.0, "distribution": "q_uniform", "q": 1.0}, "q_uniform"),
+    ],
+)
+def test_the_distribution_follows_from_what_is_given(given, distribution):
+    spec = space.read(GOOD | {"parameters": {"epochs" if "q" not in given else "learning_rate": given}})
+    assert next(iter(spec.parameters.values()))["distribution"] == distribution
+
+
+def test_a_fingerprint_tells_searches_apart_and_ignores_what_does_not_matter():
+    same = GOOD | {"program": "x.py", "run_cap": 3}
+    other = GOOD | {"method": "bayes"}
+    assert space.read(GOOD).fingerprint == space.read(same).fingerprint != space.read(other).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"parameters": None}, "parameters is missing"),
+        ({"parameters": {}}, "parameters is missing"),
+        ({"metric": None}, "metric is missing"),
+        ({"metric": {"name": "accuracy"}}, "metric.name='accuracy' is unknown.*val_accuracy"),
+        ({"metric": {"name": "val_accuracy", "goal": "up"}}, "metric.goal='up'"),
+        ({"method": "hyper"}, "method='hyper' is unknown; choose one of: bayes, random, grid"),
+        ({"method": None}, "method=None"),
+        ({"method": "grid"}, "parameters.learning_rate has no end of values"),
+        ({"budget": 3}, "budget is an unknown key"),
+        ({"run_cap": 0}, "run_cap=0"),
+        ({"early_terminate": {"type": "median"}}, "early_terminate=.*hyperband"),
+        ({"early_terminate": {"type": "hyperband", "eta": 1}}, "early_terminate.eta=1"),
+        ({"parameters": {"lr": {"value": 1}}}, "parameters.lr is unknown; the settings are: dataset, epochs"),
+        ({"parameters": {"optimizer": {"values": ["eve"]}}}, "optimizer='eve' is unknown"),
+        ({"parameters": {"optimizer": "adam"}}, "parameters.optimizer='adam' must be keys"),
+        ({"parameters": {"optimizer": {"values": []}}}, "must be a list with something in it"),
+        ({"parameters": {"epochs": {"min": 3}}}, "parameters.epochs must have min and max"),
+        ({"parameters": {"epochs": {"min": 3, "max": 1}}}, "min=3 must be below max=1"),
+        ({"parameters": {"epochs": {"min": 0, "max": 4}}}, "epochs=0"),
+        ({"parameters": {"epochs": {"mean": 4}}}, "parameters.epochs.mean is not understood"),
+        ({"parameters": {"epochs": {"min": 1, "max": 4, "distribution": "normal"}}}, "distribution='normal'"),
+        ({"parameters": {"dataset": {"value": "cifar"}}}, "dataset='cifar'"),
+        ({"parameters": {"hidden_size": {"values": [[8, 0]]}}}, "hidden_size=0"),
+    ],
+)
+def test_what_is_wrong_is_named(change, words):
+    with pytest.raises(ValueError, match=words):
+        space.read(GOOD | change)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"method: [random\nmetric: 3", r"sweep\.yaml is not YAML: line 2"),
+        (b"- a\n- b", r"sweep\.yaml: it holds list"),
+        (b"\xff\xfe\x00", r"sweep\.yaml is not text"),
+        (b"", r"sweep\.yaml: it holds NoneType"),
+        (b"!!python/object/apply:os.system ['true']", r"sweep\.yaml is not YAML"),
+    ],
+)
+def test_a_file_that_is_no_sweep_is_named_with_its_line(tmp_path, content, words):
+    path = tmp_path / "sweep.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        space.read(path)
+
+
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match=r"nowhere\.yaml cannot be read: No such file"):
+        space.read("nowhere.yaml")

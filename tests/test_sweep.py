@@ -1,0 +1,191 @@
+"""The search on this machine: it repeats itself, resumes after a kill, refuses what is not its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from helpers import sweep
+from helpers.sweep import importance, search
+
+ROOT = Path(__file__).parent.parent
+SMALL = {
+    "method": "bayes",
+    "metric": {"name": "val_accuracy", "goal": "maximize"},
+    "parameters": {
+        "epochs": {"value": 3},
+        "batch_size": {"value": 20},
+        "hidden_size": {"values": [4, 8, [8, 6, 4]]},
+        "learning_rate": {"min": 0.0001, "max": 0.05, "distribution": "log_uniform_values"},
+        "optimizer": {"values": ["sgd", "nadam"]},
+    },
+}
+PLAIN = {"optimizer": "sgd", "activation": "identity"}
+
+
+def without_time(results):
+    return results.drop(columns="seconds")
+
+
+def test_the_same_seed_finds_the_same_with_one_worker(data):
+    a, b = (search(SMALL, trials=6, seed=3, data=data, progress=False) for _ in range(2))
+    assert without_time(a).equals(without_time(b))
+    assert a.learning_rate.between(0.0001, 0.05).all()
+    assert list(a.trial) == list(range(6))
+    assert (a.state == "complete").all()
+    assert (a.epochs_run == 3).all()
+
+
+def test_random_draws_other_configurations_than_bayes_is_told(data):
+    results = search(SMALL | {"method": "random"}, trials=8, data=data, progress=False)
+    assert results.learning_rate.nunique() == 8
+
+
+def test_grid_tries_everything_once(data):
+    grid = {name: SMALL["parameters"][name] for name in ("epochs", "batch_size", "hidden_size", "optimizer")}
+    results = search(SMALL | {"method": "grid", "parameters": grid}, trials=50, data=data, progress=False)
+    assert len(results) == 6
+    assert len({(str(row.hidden_size), row.optimizer) for row in results.itertuples()}) == 6
+
+
+def test_a_configuration_that_comes_again_gets_another_seed(data):
+    one = {"epochs": {"value": 1}, "optimizer": {"values": ["adam"]}}
+    results = search(SMALL | {"parameters": one}, trials=3, seed=5, data=data, progress=False)
+    assert list(results.seed) == [5, 6, 7]
+
+
+def test_hopeless_trials_end_early(data):
+    early = {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2}}
+    results = search(SMALL | early, trials=12, data=data, progress=False)
+    pruned = results[results.state == "pruned"]
+    assert len(pruned) > 0
+    assert (pruned.epochs_run < 3).any()
+
+
+def test_a_trial_that_diverges_fails_with_its_reason_and_the_next_is_run(data):
+    wild = {
+        "learning_rate": {"values": [1e308, 0.001]},
+        "optimizer": {"value": "sgd"},
+        "activation": {"value": "identity"},
+    }
+    results = search(SMALL | {"method": "grid", "parameters": wild}, trials=2, data=data, progress=False)
+    assert sorted(results.state) == ["complete", "failed"]
+    failed = results[results.state == "failed"].iloc[0]
+    assert "no longer finite in epoch" in failed.reason
+
+
+def test_a_stopped_sweep_goes_on_where_it_was(data, tmp_path):
+    places = {"storage": f"sqlite:///{tmp_path / 'a.db'}", "results": tmp_path / "a.csv"}
+    first = search(SMALL, trials=3, data=data, progress=False, **places)
+    both = search(SMALL, trials=5, data=data, progress=False, **places)
+    assert both.iloc[:3].astype(str).equals(first.astype(str))
+    assert len(both) == 5
+    assert len(search(SMALL, trials=5, data=data, progress=False, **places)) == 5
+    assert list(pd.read_csv(places["results"]).trial) == [0, 1, 2, 3, 4]
+    assert sorted(os.listdir(tmp_path)) == ["a.csv", "a.db"]
+
+
+def test_what_belongs_to_another_sweep_is_refused(data, tmp_path):
+    storage, results = f"sqlite:///{tmp_path / 'a.db'}", tmp_path / "a.csv"
+    search(SMALL, trials=1, data=data, progress=False, storage=storage, results=results)
+    other = SMALL | {"method": "random"}
+    with pytest.raises(ValueError, match="the storage holds another sweep"):
+        search(other, trials=1, data=data, progress=False, storage=storage)
+    before = results.read_bytes()
+    with pytest.raises(ValueError, match=r"a\.csv' holds something else than this sweep"):
+        search(other, trials=1, data=data, progress=False, results=results)
+    assert results.read_bytes() == before
+    results.write_text("my,own\n1,2\n", "utf-8")
+    with pytest.raises(ValueError, match="holds something else"):
+        search(SMALL, trials=1, data=data, progress=False, results=results)
+    with pytest.raises(ValueError, match="there is no folder"):
+        search(SMALL, trials=1, data=data, progress=False, results=tmp_path / "none" / "a.csv")
+    (tmp_path / "b.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(ValueError, match="cannot be used"):
+        search(SMALL, trials=1, data=data, progress=False, storage=f"sqlite:///{tmp_path / 'b.db'}")
+
+
+def test_workers_need_a_storage():
+    with pytest.raises(ValueError, match="workers=2"):
+        search(SMALL, trials=2, workers=2)
+    with pytest.raises(ValueError, match="workers=0"):
+        search(SMALL, trials=2, workers=0)
+
+
+def start(folder, *flags, **more):
+    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL | {"program": "x.py"} | more), "utf-8")
+    return subprocess.Popen(
+        [sys.executable, "-m", "helpers.sweep", "small.yaml", "--allow_sample", *flags],
+        cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_killed_sweep_loses_no_finished_trial_and_runs_none_twice(tmp_path):
+    results = tmp_path / "sweeps" / "small.csv"
+    process = start(tmp_path, "--trials", "400", "--workers", "2")
+    while not (results.exists() and len(pd.read_csv(results)) >= 3):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = pd.read_csv(results)
+    wanted = len(before) + 8
+    process = start(tmp_path, "--trials", str(wanted), "--workers", "2")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    after = pd.read_csv(results)
+    assert len(after) == wanted
+    assert after.trial.is_unique
+    kept = after[after.trial.isin(before.trial)]
+    assert kept.to_csv(index=False) == before.to_csv(index=False)
+    assert "Not used here, only by W&B: program" in errors
+    assert f"{wanted} of {wanted} trials, best val_accuracy" in errors
+    assert "learning_rate" in output
+
+
+@pytest.mark.parametrize(
+    ("flags", "more", "message"),
+    [
+        (["--trials", "0"], {}, "trials=0"),
+        (["--trials", "2", "--workers", "-1"], {}, "workers=-1"),
+        ([], {"method": "guess"}, r"small\.yaml: method='guess' is unknown"),
+        ([], {"metric": {"name": "loss"}}, r"metric\.name='loss'"),
+        (["--storage", "nodriver://x"], {}, "cannot be used"),
+    ],
+)
+def test_nonsense_ends_with_exit_code_2_before_any_training(tmp_path, flags, more, message):
+    process = start(tmp_path, *flags, **more)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    assert message.replace("\\", "") in errors
+    assert "Traceback" not in errors
+
+
+def test_importance_finds_what_matters():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"trial": range(120), "state": "complete"})
+    rate, words = rng.choice([1, 2, 3], 120), rng.choice(["a", "b"], 120)
+    frame["val_accuracy"] = 0.1 * rate + 0.03 * (words == "b") + rng.normal(0, 0.005, 120)
+    frame["reason"], frame["rate"], frame["word"], frame["noise"] = None, rate, words, rng.random(120)
+    frame["sweep"] = "x"
+    shares, correlations = importance(frame)
+    assert list(shares.index[:2]) == ["rate", "word"]
+    assert shares.importance.sum() == pytest.approx(1)
+    assert shares.importance["rate"] > 0.6
+    assert correlations.correlation["rate"] > 0.8
+    assert correlations.correlation["word_b"] == pytest.approx(-correlations.correlation["word_a"])
+
+
+def test_the_module_needs_no_optuna_before_it_searches():
+    code = "import sys, helpers.sweep; print({'optuna', 'pandas', 'sklearn'} & {*sys.modules})"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert answer.stdout.strip() == "set()"
+    assert sweep.__doc__

@@ -1,0 +1,96 @@
+"""The command line: the course's flags, their spellings and choices, and what comes back for nonsense."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from helpers import train
+from helpers.config import Config
+from helpers.optimizers import OPTIMIZERS
+from helpers.train import build_parser, run_name
+
+COURSE = {  # long: (short, a value other than the default, as it is read)
+    "wandb_project": ("-wp", "p", "p"), "wandb_entity": ("-we", "me", "me"), "dataset": ("-d", "MNIST", "mnist"),
+    "epochs": ("-e", "7", 7), "batch_size": ("-b", "4", 4), "loss": ("-l", "mean_squared_error", "mean_squared_error"),
+    "optimizer": ("-o", "SGD", "sgd"), "learning_rate": ("-lr", "0.1", 0.1), "momentum": ("-m", "0.5", 0.5),
+    "beta": ("-beta", "0.5", 0.5), "beta1": ("-beta1", "0.5", 0.5), "beta2": ("-beta2", "0.5", 0.5),
+    "epsilon": ("-eps", "0.000001", 1e-6), "weight_decay": ("-w_d", "0.0005", 0.0005),
+    "weight_init": ("-w_i", "random", "random"), "num_layers": ("-nhl", "1", 1), "hidden_size": ("-sz", "4", [[4]]),
+    "activation": ("-a", "sigmoid", "sigmoid"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_the_courses_flags_are_read_short_and_long(name):
+    short, text, value = COURSE[name]
+    for words in ([short, text], [f"--{name}", text], [f"--{name}={text}"]):
+        given = vars(build_parser().parse_args(words))
+        assert given[name] == value
+        assert {key for key, now in given.items() if now != vars(build_parser().parse_args([]))[key]} == {name}
+
+
+def test_the_defaults_are_those_of_config():
+    given = vars(build_parser().parse_args([]))
+    assert Config(**train._settings(given)) == Config()
+
+
+@pytest.mark.parametrize("word", ["identity", "sigmoid", "tanh", "ReLU", "relu", "TANH"])
+def test_names_are_read_in_any_case(word):
+    assert build_parser().parse_args(["-a", word]).activation.lower() == word.lower()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_can_be_named(optimizer):
+    assert build_parser().parse_args(["-o", optimizer.upper()]).optimizer == optimizer
+
+
+@pytest.mark.parametrize(
+    ("words", "sizes"), [(["64"], 64), (["64,32"], [64, 32]), (["[64, 32]"], [64, 32]), (["64", "32"], [64, 32])]
+)
+def test_hidden_sizes_may_be_a_list(words, sizes):
+    layers = len(sizes) if isinstance(sizes, list) else 1
+    assert train.read_arguments(["-nhl", str(layers), "-sz", *words])["hidden_size"] == sizes
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "eve"], r"argument -o/--optimizer: 'eve' is unknown; choose one of: sgd, momentum"),
+        (["-a", "swish"], r"'swish' is unknown"),
+        (["-e", "0"], r"epochs=0 must be a whole number, at least 1"),
+        (["-e", "ten"], r"argument -e/--epochs: invalid int value: 'ten'"),
+        (["-lr", "-1"], r"learning_rate=-1.0 must be a finite number above 0"),
+        (["-lr", "nan"], r"learning_rate=nan"),
+        (["--dropout", "1"], r"dropout=1.0"),
+        (["-sz", "big"], r"'big' must be whole numbers, such as 128 or 512,256"),
+        (["-sz", "64,32", "-nhl", "3"], r"hidden_size=\[64, 32\] must be one whole number, or 3"),
+        (["-sz", "0"], r"hidden_size=0"),
+        (["--learning", "0.1"], r"unrecognized arguments: --learning"),
+        (["--lr", "0.1"], r"unrecognized arguments: --lr"),
+    ],
+)
+def test_nonsense_ends_with_one_clear_message_and_exit_code_2(words, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        train.read_arguments(words)
+    assert caught.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, contextlib, helpers.train as t\n"
+        "with contextlib.suppress(SystemExit): t.main(['--help'])\n"
+        "print({'wandb', 'pandas', 'sklearn', 'keras', 'matplotlib', 'tqdm', 'scipy'} & {*sys.modules})"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.rstrip().endswith("set()")
+    assert "--learning_rate" in answer.stdout
+
+
+def test_a_run_is_named_in_the_courses_style():
+    assert run_name(Config(num_layers=3, batch_size=16, activation="tanh")).startswith("hl_3_bs_16_ac_tanh")
+    a, b = (run_name(Config(num_layers=2, hidden_size=sizes)) for sizes in ([64, 32], [32, 64]))
+    assert "64x32" in a
+    assert a != b
