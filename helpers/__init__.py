@@ -8,9 +8,11 @@
 6  the six optimizers                optimizers.py
 7  model_train and early stopping    training.py
 8  cross-entropy or squared error    training.py
-9  the chosen network                evaluation.py
-10 the same code on MNIST            all of them
+9  the search                        sweep.py, and space.py, which reads sweep.yaml
+10 the chosen network                evaluation.py
+11 the same code on MNIST            all of them
 
 Every figure is drawn by plots.py. The settings of a training run are listed in config.py; checks.py has the checks of
-arguments that all of them share.
+arguments that all of them share. data.py finds its files through files.py. One run from the command line or under a W&B
+agent is train.py, and what W&B keeps of it is recording.py.
 """

@@ -19,7 +19,7 @@ class Config:
     num_layers: int = 3  # hidden layers
     hidden_size: int | tuple = 128  # units in each hidden layer, or a list: one int a layer
     activation: str = "ReLU"  # a key of ACTIVATIONS: identity, sigmoid, tanh, ReLU
-    weight_init: str = "He"  # a key of WEIGHT_INITS: random, Xavier, He
+    weight_init: str = "Xavier"  # a key of WEIGHT_INITS: random, Xavier, He
     loss: str = "cross_entropy"  # a key of LOSSES: cross_entropy, mean_squared_error
     optimizer: str = "nadam"  # a key of OPTIMIZERS: sgd, momentum, nag, rmsprop, adam, nadam, …
     momentum: float = 0.9  # of momentum and nag; this and the next three are at least 0 and below 1

@@ -18,6 +18,7 @@ STYLE = {  # for every figure of the process that imports this module
     "axes.titlesize": 12,
     "axes.labelsize": 12,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.3,
     "figure.dpi": 100,
     "figure.titlesize": 15,
@@ -204,4 +205,69 @@ def first_layer(dW, title, source, count=24):
         picture = axis.imshow(dW[:, unit].reshape(28, 28), cmap="PuOr", vmin=-limit, vmax=limit)
         axis.set_axis_off()
     figure.colorbar(picture, ax=axes, shrink=0.8, label="change of the weight")
+    _show(figure, source)
+
+
+def trials_in_order(results, title, source, metric="val_accuracy"):
+    """Each trial of a search by the order of creation, and the best so far."""
+    figure, axis = _figure(size=(9, 4.2), title=title)
+    for state, mark, colour in (
+        ("complete", "o", COLOURS[0]),
+        ("pruned", "x", COLOURS[4]),
+        ("failed", "s", COLOURS[1]),
+    ):
+        rows = results[results["state"] == state].dropna(subset=metric)
+        if len(rows):
+            axis.plot(rows["trial"], rows[metric], mark, color=colour, alpha=0.8, label=f"{state} ({len(rows)})")
+    best = results.sort_values("trial")
+    axis.plot(best["trial"], best[metric].cummax(), color=COLOURS[6], linewidth=1.5, label="best so far")
+    axis.set(xlabel="trial, in order of creation", ylabel="validation accuracy")
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.legend(loc="lower right")
+    _show(figure, source)
+
+
+def parallel_coordinates(results, settings, title, source, metric="val_accuracy", poor=0.65):
+    """Each trial as a line through its settings to its accuracy: the best quarter, the poor ones, and the rest."""
+    rows = results.dropna(subset=metric)
+    figure, axis = _figure(size=(10, 4.8), title=title)
+    rng = np.random.default_rng(0)
+    heights = []
+    for x, name in enumerate(settings):
+        values = sorted(rows[name].unique())
+        place = {value: i / max(len(values) - 1, 1) for i, value in enumerate(values)}
+        heights.append(rows[name].map(place) + rng.normal(0, 0.02, len(rows)))  # side by side, not on top
+        for value in values:
+            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+            axis.text(x + 0.04, place[value], str(value), fontsize=10, va="center", bbox=box, zorder=9)
+    low, high = rows[metric].min(), rows[metric].max()
+    heights.append((rows[metric] - low) / (high - low))
+    for value, y in ((low, 0), (high, 1)):
+        axis.text(len(settings) + 0.04, y, f"{value:.0%}", fontsize=10, va="center")
+    good = rows[metric].quantile(0.75)
+    groups = {
+        "others": ((rows[metric] >= poor) & (rows[metric] < good), "lightgrey", 0.8),
+        f"under {poor:.0%}": (rows[metric] < poor, COLOURS[1], 1),
+        f"best quarter: {good:.1%} and more": (rows[metric] >= good, COLOURS[0], 1),
+    }
+    for label, (chosen, colour, width) in groups.items():
+        lines = axis.plot(np.array(heights)[:, chosen.to_numpy()], color=colour, linewidth=width, alpha=0.6)
+        axis.plot([], color=colour, linewidth=3, label=label if lines else None)
+    axis.set_xticks(range(len(settings) + 1), [*settings, metric], rotation=20, ha="right")
+    axis.set(yticks=[], xlim=(-0.1, len(settings) + 0.4))
+    axis.spines["left"].set_visible(False)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    _show(figure, source)
+
+
+def importance(shares, correlations, title, source):
+    """How much each setting matters, and which way its values pull."""
+    figure, axes = _figure(1, 2, size=(10, 5.2), title=title)
+    shares = shares["importance"].sort_values()
+    axes[0].barh(shares.index, shares, color=COLOURS[0])
+    axes[0].set(title="importance", xlabel="share of what a random forest knows")
+    values = correlations["correlation"]
+    axes[1].barh(values.index, values, color=np.where(values > 0, COLOURS[0], COLOURS[1]))
+    axes[1].set(title="correlation", xlabel="with validation accuracy")
+    axes[1].tick_params(labelsize=9)
     _show(figure, source)

@@ -55,6 +55,7 @@ def search(
     elif left > 0:
         _share(spec, storage, left, workers, seed, allow_sample, after=bar.show)
     bar.show()
+    bar.bar.close()
     return table(study, spec)
 
 
@@ -94,7 +95,8 @@ def importance(results, metric="val_accuracy"):
 
     results = results.dropna(subset=metric)
     searched = results.columns[results.columns.get_loc("reason") + 1 : -1]
-    settings = results[[name for name in searched if len(results[name].unique()) > 1]]
+    searched = [name for name in searched if name != "seed" and len(results[name].unique()) > 1]
+    settings = results[searched]
     codes = settings.apply(lambda column: column if column.dtype.kind in "if" else column.astype("category").cat.codes)
     forest = RandomForestRegressor(300, random_state=0).fit(codes, results[metric])
     worse = permutation_importance(forest, codes, results[metric], n_repeats=20, random_state=0).importances_mean
@@ -283,11 +285,14 @@ def _worker(number, tickets, spec, storage, seed, allow_sample):
 
 
 class _Progress:
-    """A line with the best trial so far, rewritten in a terminal; and the CSV file, replaced whole."""
+    """A bar with the best trial so far; and the CSV file, replaced whole after each trial."""
 
     def __init__(self, study, spec, trials, results, progress):
-        self.study, self.spec, self.trials, self.results, self.progress = study, spec, trials, results, progress
-        self.shown = None
+        from helpers.training import progress_bar
+
+        self.study, self.spec, self.results, self.shown = study, spec, results, None
+        self.bar = progress_bar(progress, "trial")
+        self.bar.reset(total=trials)
 
     def show(self):
         finished = _finished(self.study)
@@ -298,12 +303,12 @@ class _Progress:
             aside = Path(f"{self.results}.{os.getpid()}.tmp")
             table(self.study, self.spec).to_csv(aside, index=False)
             os.replace(aside, self.results)
-        if self.progress:
-            whole = [trial for trial in finished if trial.state.name == "COMPLETE"]
-            best = (max if self.spec.goal == "maximize" else min)(whole, key=lambda trial: trial.value, default=None)
-            words = f", best {self.spec.metric} {best.value:.4f} in trial {best.number}" if best else ""
-            end = "\r" if sys.stderr.isatty() and self.shown < self.trials else "\n"
-            print(f"{self.shown} of {self.trials} trials{words}", end=end, file=sys.stderr, flush=True)
+        whole = [trial for trial in finished if trial.state.name == "COMPLETE"]
+        if whole:
+            best = (max if self.spec.goal == "maximize" else min)(whole, key=lambda trial: trial.value)
+            words = f"best {self.spec.metric} {best.value:.4f} in trial {best.number}"
+            self.bar.set_description(words, refresh=False)
+        self.bar.update(self.shown - self.bar.n)
 
 
 def main(arguments=None):

@@ -72,7 +72,7 @@ def model_train(data, *, log=None, progress=True, **settings):
     best_score, best_epoch, best = None, None, None
     rows, interrupted = [], False
     try:
-        with threadpool_limits(BLAS_THREADS, "blas"), np.errstate(all="ignore"), _bar(progress) as bar:
+        with threadpool_limits(BLAS_THREADS, "blas"), np.errstate(all="ignore"), progress_bar(progress, "batch") as bar:
             for epoch in range(1, config.epochs + 1):
                 started = time.perf_counter()
                 row = {"epoch": epoch, **learner.train_epoch(epoch, bar), **learner.validate(epoch)}
@@ -199,8 +199,8 @@ def _history(rows, data, best_epoch, interrupted):
     return history
 
 
-def _bar(progress):
-    """A progress bar: text in a terminal, a widget in a notebook; silent in CI and where nobody is looking."""
+def progress_bar(progress, unit):
+    """Return a progress bar: text in a terminal, a widget in a notebook; silent in CI and where nobody is looking."""
     somebody = sys.stderr.isatty() or "ipykernel" in sys.modules
     silent = not progress or not somebody or bool(os.environ.get("CI"))
-    return tqdm(unit="batch", leave=False, disable=silent)
+    return tqdm(unit=unit, leave=False, disable=silent)

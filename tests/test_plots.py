@@ -19,6 +19,10 @@ HISTORY = pd.DataFrame(
     }
 )
 HISTORY.attrs = {"data": "Toys (sample)", "best_epoch": 2, "interrupted": False}
+TRIALS = pd.DataFrame(
+    [[0, "complete", 0.8, "sgd", 5], [1, "pruned", 0.6, "nadam", 10], [2, "failed", None, "sgd", 10]],
+    columns=["trial", "state", "val_accuracy", "optimizer", "epochs"],
+)
 NAMES = tuple("abcdefghij")
 RNG = np.random.default_rng(0)
 Y = np.eye(10)[RNG.integers(0, 10, 30)]
@@ -38,6 +42,12 @@ FIGURES = {  # name: (arguments, whether it shows data)
     "training_curves": lambda sample: (HISTORY, "title"),
     "confusion": lambda sample: (MATRIX, NAMES, "title", sample.name),
     "mistakes": lambda sample: (X, Y, Y_HAT, np.arange(9), NAMES, "title", sample.name),
+    "trials_in_order": lambda sample: (TRIALS, "title", sample.name),
+    "parallel_coordinates": lambda sample: (TRIALS, ["optimizer", "epochs"], "title", sample.name),
+    "importance": lambda sample: (
+        pd.DataFrame({"importance": [0.7, 0.3]}, ["a", "b"]), pd.DataFrame({"correlation": [0.5, -0.5]}, ["a", "b"]),
+        "title", sample.name,
+    ),
     "first_layer": lambda sample: (RNG.normal(size=(784, 40)), "title", sample.name),
 }  # fmt: skip
 OF_NO_DATA = {"functions_and_derivatives", "losses_of_one_answer", "path_over_a_bowl"}

@@ -88,7 +88,7 @@ def test_training_goes_on_when_the_server_goes_away(tmp_path):
     with serving() as server:
         surroundings = environment(tmp_path, server.url)
         process = subprocess.Popen(
-            [sys.executable, "-m", "helpers.train", "--allow_sample", "--epochs=60", "--hidden_size=128"],
+            [sys.executable, "-m", "helpers.train", "--allow_sample", "--epochs=8", "--hidden_size=128"],
             env=surroundings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         for line in process.stdout:

@@ -147,8 +147,7 @@ def test_a_killed_sweep_loses_no_finished_trial_and_runs_none_twice(tmp_path):
     kept = after[after.trial.isin(before.trial)]
     assert kept.to_csv(index=False) == before.to_csv(index=False)
     assert "Not used here, only by W&B: program" in errors
-    assert f"{wanted} of {wanted} trials, best val_accuracy" in errors
-    assert "learning_rate" in output
+    assert f"All {wanted} trials are in" in output
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_every_optimizer_learns(data, optimizer):
 @pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
 def test_twenty_samples_are_learned_by_heart(sample, loss):
     few = dataclasses.replace(sample, x_train=sample.x_train[:20], y_train=sample.y_train[:20])
-    params, _ = model_train(few, epochs=300, batch_size=20, loss=loss, learning_rate=0.003)
+    params, _ = model_train(few, epochs=300, batch_size=20, loss=loss, learning_rate=0.003, weight_init="He")
     value, accuracy = evaluate(params, few.x_train, few.y_train, activation="ReLU", loss=loss)
     assert accuracy == 1
     assert value < 1e-3
@@ -110,7 +110,7 @@ def after_epochs(data, epochs):
     """The parameters as they are after so many epochs of SMALL, without model_train."""
     learner = Learner(data, Config(**SMALL))
     for epoch in range(1, epochs + 1):
-        learner.train_epoch(epoch, training._bar(False))
+        learner.train_epoch(epoch, training.progress_bar(False, "batch"))
     return learner.params.theta
 
 
@@ -190,7 +190,7 @@ def test_a_run_interrupted_in_its_first_epoch_returns_what_it_has(data, monkeypa
     assert history.attrs == {"data": "blobs", "best_epoch": None, "interrupted": True}
     assert list(history.columns) == COLUMNS
     assert len(history) == 0
-    assert (params.theta != intial_weights(2, 16, "He", inputs=20, dtype=np.float64).theta).any()
+    assert (params.theta != intial_weights(2, 16, "Xavier", inputs=20, dtype=np.float64).theta).any()
 
 
 def test_divergence_is_an_error_that_keeps_the_last_finite_epoch(data):
@@ -282,7 +282,7 @@ def test_every_setting_reaches_the_maths(data):
     """Each field of Config changes the parameters that come out."""
     changes = {
         "epochs": 2, "batch_size": 16, "learning_rate": 0.003, "weight_decay": 0.1, "num_layers": 1, "hidden_size": 8,
-        "activation": "tanh", "weight_init": "Xavier", "loss": "mean_squared_error", "optimizer": "adam",
+        "activation": "tanh", "weight_init": "He", "loss": "mean_squared_error", "optimizer": "adam",
         "momentum": 0.5, "beta": 0.5, "beta1": 0.5, "beta2": 0.5, "epsilon": 0.1, "dropout": 0.3, "patience": 1,
         "seed": 9,
     }  # fmt: skip
@@ -345,7 +345,7 @@ def test_the_bar_is_for_somebody_who_looks(ci, terminal, shown, monkeypatch):
     monkeypatch.setitem(os.environ, "CI", ci)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # nbval brings it, but this is no notebook
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
-    with contextlib.closing(training._bar(True)) as bar:
+    with contextlib.closing(training.progress_bar(True, "batch")) as bar:
         assert bar.disable is not shown
-    with contextlib.closing(training._bar(False)) as bar:
+    with contextlib.closing(training.progress_bar(False, "batch")) as bar:
         assert bar.disable
