@@ -8,7 +8,7 @@
 6  the six optimizers                optimizers.py
 7  model_train and early stopping    training.py
 8  cross-entropy or squared error    training.py
-9  the search                        sweep.py, and space.py, which reads sweep.yaml
+9  the search                        sweep.py; space.py reads sweep.yaml, study.py keeps the trials
 10 the chosen network                evaluation.py
 11 the same code on MNIST            all of them
 

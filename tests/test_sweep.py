@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from helpers import sweep
-from helpers.sweep import importance, search
+from helpers.study import importance
+from helpers.sweep import search
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -165,6 +166,16 @@ def test_nonsense_ends_with_exit_code_2_before_any_training(tmp_path, flags, mor
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2, errors
     assert message.replace("\\", "") in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_data_that_cannot_be_had_end_the_search_with_a_message(tmp_path, monkeypatch, workers):
+    monkeypatch.setenv("DATASETS_DIR", "nowhere")
+    process = start(tmp_path, "--trials", "3", "--workers", workers)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    assert "DATASETS_DIR='nowhere' is not a folder" in errors
     assert "Traceback" not in errors
 
 

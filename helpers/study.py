@@ -1,0 +1,138 @@
+"""Where a search's trials are kept, how the next one is chosen, and what all of them come to."""
+
+import json
+import math
+import warnings
+from pathlib import Path
+
+from helpers.config import Config
+
+
+def open_study(spec, storage, seed, worker=0):
+    """Return the study in this storage; ValueError if the storage holds another search."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        storage = _database(storage) if isinstance(storage, str) else storage
+        study = optuna.create_study(storage=storage, study_name="sweep", direction=spec.goal, load_if_exists=True)
+        if "fingerprint" not in study.user_attrs:
+            study.set_user_attr("fingerprint", spec.fingerprint)
+        known = study.user_attrs["fingerprint"]
+    except Exception as error:  # whatever Optuna, SQLAlchemy, a driver or the file system raises
+        raise ValueError(f"storage={storage!r} cannot be used: {str(error).splitlines()[0]}") from None
+    if known != spec.fingerprint:
+        raise ValueError(f"the storage holds another sweep ({known}, not {spec.fingerprint}); name another one")
+    start = seed + 1000 * worker + len(study.get_trials(deepcopy=False))  # a resumed sweep draws anew
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if spec.method == "bayes":
+            study.sampler = optuna.samplers.TPESampler(
+                n_startup_trials=40, multivariate=True, constant_liar=True, seed=start
+            )
+        elif spec.method == "random":
+            study.sampler = optuna.samplers.RandomSampler(seed=start)
+        else:
+            study.sampler = optuna.samplers.GridSampler(grid(spec), seed=seed)
+    study.pruner = optuna.pruners.NopPruner()
+    if spec.early_terminate:
+        study.pruner = optuna.pruners.HyperbandPruner(
+            spec.early_terminate["min_iter"], _longest(spec), spec.early_terminate["eta"]
+        )
+    return study
+
+
+def grid(spec):
+    """Return {setting: its values, as JSON} for the settings that have several."""
+    several = {name: given["values"] for name, given in spec.parameters.items() if "values" in given}
+    return {name: [json.dumps(value) for value in values] for name, values in several.items()}
+
+
+def _longest(spec):
+    """Return the largest number of epochs that a trial may have."""
+    given = spec.parameters.get("epochs", {"value": Config.epochs})
+    return max(given.get("values", [given.get("value", given.get("max"))]))
+
+
+def _database(url):
+    """Return the storage behind a URL. A trial whose process was killed is marked as failed half a minute later."""
+    import optuna
+
+    connect = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.storages.RDBStorage(url, engine_kwargs=connect, heartbeat_interval=10, grace_period=30)
+
+
+def finished(study):
+    """Return the trials that came to an end of their own; one whose process was killed is none of them."""
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in trials if trial.state.name in ("COMPLETE", "PRUNED") or "reason" in trial.user_attrs]
+
+
+def refuse_another(results, spec):
+    """Raise ValueError if there is a file at `results` that is not this sweep's."""
+    path = Path(results)
+    if not path.parent.is_dir():
+        raise ValueError(f"results={str(results)!r}: there is no folder {str(path.parent)!r}")
+    if path.exists():
+        rows = path.read_text("utf-8", errors="replace").splitlines()
+        if (
+            not rows
+            or not rows[0].endswith(",sweep")
+            or not all(row.endswith(f",{spec.fingerprint}") for row in rows[1:])
+        ):
+            raise ValueError(f"results={str(results)!r} holds something else than this sweep; name another file")
+
+
+def best(values, spec):
+    """Return the best of the metric's values; None if none of them is finite."""
+    values = [value for value in values if value is not None and math.isfinite(value)]
+    return (max if spec.goal == "maximize" else min)(values) if values else None
+
+
+def table(study, spec):
+    """Return the finished trials of a study: trial, state, the metric, epochs, seconds, reason, and every setting."""
+    import pandas as pd
+
+    names = [*spec.parameters, *(["seed"] if "seed" not in spec.parameters else [])]
+    rows = []
+    for trial in finished(study):
+        settings = {name: trial.user_attrs.get("settings", {}).get(name) for name in names}
+        rows.append(
+            {
+                "trial": trial.number,
+                "state": trial.state.name.lower().replace("fail", "failed"),
+                spec.metric: best(trial.intermediate_values.values(), spec),
+                "epochs_run": len(trial.intermediate_values),
+                "seconds": round(trial.duration.total_seconds(), 1),
+                "reason": trial.user_attrs.get("reason"),
+                **settings,
+                "sweep": spec.fingerprint,
+            }
+        )
+    columns = ["trial", "state", spec.metric, "epochs_run", "seconds", "reason", *names, "sweep"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def importance(results, metric="val_accuracy"):
+    """Return a data frame with a row a setting: importance and correlation with the metric, as W&B's panel shows.
+
+    importance: how much a random forest's predictions get worse when that setting is shuffled, as a share of all.
+    correlation: Pearson's, of numbers; a setting whose values are words has a row for each of them.
+    """
+    import pandas as pd
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.inspection import permutation_importance
+
+    results = results.dropna(subset=metric)
+    searched = results.columns[results.columns.get_loc("reason") + 1 : -1]
+    searched = [name for name in searched if name != "seed" and len(results[name].unique()) > 1]
+    settings = results[searched]
+    codes = settings.apply(lambda column: column if column.dtype.kind in "if" else column.astype("category").cat.codes)
+    forest = RandomForestRegressor(300, random_state=0).fit(codes, results[metric])
+    worse = permutation_importance(forest, codes, results[metric], n_repeats=20, random_state=0).importances_mean
+    share = pd.Series(worse / worse.sum(), settings.columns, name="importance")
+    dummies = pd.get_dummies(settings, dtype=float)
+    correlation = dummies.corrwith(results[metric]).rename("correlation")
+    return share.sort_values(ascending=False).to_frame(), correlation.sort_values().to_frame()
