@@ -85,11 +85,11 @@ def find(dataset, allow_sample):
     except ConnectionError as failure:
         if not allow_sample:
             raise FileNotFoundError(_advice(dataset, failure)) from None
-    warnings.warn(
+    message = (
         f"the full {TITLES[dataset]} is not at hand: this is a sample of 6,000 + 1,000 images, and every number made "
-        f"from it is a sample's. {_advice(dataset)}",
-        stacklevel=3,
+        f"from it is a sample's. {_advice(dataset)}"
     )
+    warnings.warn_explicit(message, UserWarning, "helpers/files.py", 1)  # with no path of this machine
     return _read_folder(SAMPLE_FOLDER / folder, SAMPLE[dataset]), "the sample in helpers/samples", True
 
 

@@ -34,7 +34,7 @@ class Recorder:
         try:
             self.run = wandb.init(**settings, mode=mode, settings=wandb.Settings(**QUIET, **PATIENCE))
         except Exception as error:  # refused, hanging, or no longer there
-            reason = str(error).splitlines()[0]
+            reason = _in_one_line(error)
             self.run = wandb.init(**settings, mode="offline", settings=wandb.Settings(**QUIET))
         self.folder = Path(self.run.dir)
         if reason or mode == "offline":
@@ -55,18 +55,15 @@ class Recorder:
         labels = data.y_train.argmax(axis=1)
         firsts = [(np.flatnonzero(labels == label)[0], name) for label, name in enumerate(data.class_names)]
         pixels = [(255 * (1 - data.x_train[i].reshape(28, 28))).astype(np.uint8) for i, _ in firsts]
-        self._try(
-            lambda: self.run.log(
-                {"images": [wandb.Image(p, caption=name) for p, (_, name) in zip(pixels, firsts)]}, commit=False
-            )
-        )
+        images = [wandb.Image(each, caption=name) for each, (_, name) in zip(pixels, firsts)]
+        self._try(lambda: self.run.log({"images": images}, commit=False))
 
     def results(self, params, history, Y_hat, data):
         """Record the confusion matrix, the weights as an artifact, and the history as a CSV file beside them."""
         truth, said = data.y_val.argmax(axis=1).tolist(), Y_hat.argmax(axis=1).tolist()
         names = list(data.class_names)
-        plot = lambda: wandb.plot.confusion_matrix(y_true=truth, preds=said, class_names=names)  # noqa: E731
-        self._try(lambda: self.run.log({"confusion_matrix": plot()}))
+        confusion = {"y_true": truth, "preds": said, "class_names": names}
+        self._try(lambda: self.run.log({"confusion_matrix": wandb.plot.confusion_matrix(**confusion)}))
         arrays = {f"{letter}_{k}": a for k, layer in enumerate(params.layers, 1) for letter, a in zip("Wb", layer)}
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +82,7 @@ class Recorder:
             action()
         except Exception as error:  # W&B's trouble is not the training's
             if not self.broken:
-                print(f"W&B: {str(error).splitlines()[0]}; training goes on", file=sys.stderr)
+                print(f"W&B: {_in_one_line(error)}; training goes on", file=sys.stderr)
             self.broken = True
 
 
@@ -102,5 +99,9 @@ def _why_offline():
     try:
         known = wandb.login(prompt=False)
     except Exception as error:  # a server that refuses the key, or does not speak
-        return str(error).splitlines()[0]
+        return _in_one_line(error)
     return None if known else "no account: wandb login makes one known"
+
+
+def _in_one_line(error):
+    return f"{type(error).__name__}: {error}".splitlines()[0]

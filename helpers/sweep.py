@@ -49,7 +49,7 @@ def search(
         refuse_another(results, spec)
     bar = _Progress(study, spec, trials, results, progress)
     left = trials - len(finished(study))
-    if workers == 1:
+    if left > 0 and workers == 1:
         _work(spec, study, itertools.repeat(None, left), seed, data, allow_sample, after=bar.show)
     elif left > 0:
         _share(spec, storage, left, workers, seed, allow_sample, after=bar.show)

@@ -10,6 +10,7 @@ from helpers import train
 from helpers.config import Config
 from helpers.optimizers import OPTIMIZERS
 from helpers.train import build_parser, run_name
+from tests.conftest import blobs
 
 COURSE = {  # long: (short, a value other than the default, as it is read)
     "wandb_project": ("-wp", "p", "p"), "wandb_entity": ("-we", "me", "me"), "dataset": ("-d", "MNIST", "mnist"),
@@ -94,3 +95,34 @@ def test_a_run_is_named_in_the_courses_style():
     a, b = (run_name(Config(num_layers=2, hidden_size=sizes)) for sizes in ([64, 32], [32, 64]))
     assert "64x32" in a
     assert a != b
+
+
+CHANGES = {
+    "dataset": "mnist", "epochs": 3, "batch_size": 16, "loss": "mean_squared_error", "optimizer": "adam",
+    "learning_rate": 0.003, "momentum": 0.5, "beta": 0.5, "beta1": 0.5, "beta2": 0.5, "epsilon": 0.1,
+    "weight_decay": 0.1, "weight_init": "random", "num_layers": 1, "hidden_size": "16,8,8", "activation": "tanh",
+    "dropout": 0.3, "seed": 9,
+}  # fmt: skip
+
+
+def printed(monkeypatch, capsys, **settings):
+    """The table that a run prints, its seconds left out."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("helpers.data.load_data", lambda name, allow_sample: blobs(inputs=784, seed=len(name)))
+    settings = {"epochs": 2, "hidden_size": 8, "batch_size": 32} | settings
+    assert train.main([f"--{name}={value}" for name, value in settings.items()]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    return [row[:5] for row in rows if row[0].isdigit()]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_flag_reaches_the_maths(name, monkeypatch, capsys):
+    user = {"optimizer": {"momentum": "nag", "beta": "rmsprop"}.get(name, "nadam")}
+    before = printed(monkeypatch, capsys, **user)
+    assert len(before) == 2
+    assert printed(monkeypatch, capsys, **(user | {name: CHANGES[name]})) != before
+
+
+def test_patience_ends_a_run(monkeypatch, capsys):
+    long = {"epochs": 60, "learning_rate": 0.1}
+    assert len(printed(monkeypatch, capsys, **long, patience=1)) < 60
