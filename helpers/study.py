@@ -20,7 +20,7 @@ def open_study(spec, storage, seed, worker=0):
             study.set_user_attr("fingerprint", spec.fingerprint)
         known = study.user_attrs["fingerprint"]
     except Exception as error:  # whatever Optuna, SQLAlchemy, a driver or the file system raises
-        raise ValueError(f"storage={storage!r} cannot be used: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"storage={storage!r} cannot be used: {error!r}") from None
     if known != spec.fingerprint:
         raise ValueError(f"the storage holds another sweep ({known}, not {spec.fingerprint}); name another one")
     start = seed + 1000 * worker + len(study.get_trials(deepcopy=False))  # a resumed sweep draws anew
