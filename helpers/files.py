@@ -4,16 +4,17 @@ A data set is four files in IDX form (magic number, sizes, bytes), gzipped or no
 SHA-256 of its contents before it is believed.
 """
 
+import contextlib
 import gzip
 import hashlib
 import os
+import shutil
 import socket
+import tempfile
 import warnings
 import zlib
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -110,6 +111,8 @@ def _read_folder(folder, digests):
 def _read(path, digest):
     """Read one file in IDX form (magic number, sizes, bytes) as an array of uint8; DamagedFile if it is not whole."""
     packed = path.with_name(path.name + ".gz")
+    if not packed.exists() and not path.exists():
+        raise DamagedFile(f"{packed} is missing; a data set needs its four files: {', '.join(FILES)}")
     path = packed if packed.exists() else path
     try:
         raw = gzip.decompress(path.read_bytes()) if path is packed else path.read_bytes()
@@ -135,7 +138,11 @@ def _read_keras_cache(dataset):
     path = _keras_cache() / "mnist.npz"
     if not path.exists():
         return None
-    if hashlib.sha256(path.read_bytes()).hexdigest() != KERAS_MNIST:
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DamagedFile(f"{path} cannot be read ({type(error).__name__}: {error}); {REPAIR}") from None
+    if digest != KERAS_MNIST:
         raise DamagedFile(f"{path} is damaged or another file (its SHA-256 is not {KERAS_MNIST}); {REPAIR}")
     with np.load(path, allow_pickle=False) as arrays:
         return [arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")]
@@ -146,15 +153,22 @@ def _replace_damaged(dataset, damage):
     cache = _keras_cache()
     kept = cache / ("fashion-mnist" if dataset == "fashion_mnist" else "mnist.npz")
     try:
-        with TemporaryDirectory(dir=cache) as aside:
-            os.replace(kept, Path(aside) / kept.name)
-            try:
-                return _download(dataset)
-            except ConnectionError as failure:
-                os.replace(Path(aside) / kept.name, kept)
-                raise DamagedFile(f"{damage}. A fresh download failed: {failure}") from None
+        aside = Path(tempfile.mkdtemp(dir=cache))
+        os.replace(kept, aside / kept.name)
     except OSError:  # a cache that may not be written
         raise damage from None
+    try:
+        arrays = _download(dataset)
+    except BaseException as failure:  # Ctrl-C too
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(kept, aside / "unfinished")
+        os.replace(aside / kept.name, kept)
+        if isinstance(failure, ConnectionError):
+            raise DamagedFile(f"{damage}. A fresh download failed: {failure}") from None
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return arrays
 
 
 def _download(dataset):
@@ -180,7 +194,7 @@ def _name_a_backend():
         os.environ.setdefault("KERAS_BACKEND", installed[0])
 
 
-@contextmanager
+@contextlib.contextmanager
 def _patience(seconds):
     """Give up on a network that does not answer."""
     before = socket.getdefaulttimeout()

@@ -29,7 +29,7 @@ def memory(rule, theta):
 
 def hyperparameters(rule):
     """Return the rule's hyper-parameters and their defaults: {name: value}."""
-    return dict(inspect.getfullargspec(rule).kwonlydefaults)
+    return dict(inspect.getfullargspec(rule).kwonlydefaults or {})
 
 
 def running_mean(mean, beta, x, s):

@@ -197,7 +197,7 @@ def mistakes(X, Y, Y_hat, indices, class_names, title, source):
 
 
 def first_layer(dW, title, source, count=24):
-    """The units whose incoming weights (784, units) changed most, each change as an image: blue up, orange down."""
+    """The units whose incoming weights (784, units) changed most, each change as an image: purple up, orange down."""
     most = np.argsort(-np.linalg.norm(dW, axis=0))[:count]
     limit = np.quantile(abs(dW[:, most]), 0.998)
     figure, axes = _figure(3, count // 3, size=(9.5, 4.2), title=title)
@@ -209,7 +209,7 @@ def first_layer(dW, title, source, count=24):
 
 
 def trials_in_order(results, title, source, metric="val_accuracy"):
-    """Each trial of a search by the order of creation, and the best so far."""
+    """Each trial of a search by the order of creation, and the highest so far."""
     figure, axis = _figure(size=(9, 4.2), title=title)
     for state, mark, colour in (
         ("complete", "o", COLOURS[0]),
@@ -220,7 +220,7 @@ def trials_in_order(results, title, source, metric="val_accuracy"):
         if len(rows):
             axis.plot(rows["trial"], rows[metric], mark, color=colour, alpha=0.8, label=f"{state} ({len(rows)})")
     best = results.sort_values("trial")
-    axis.plot(best["trial"], best[metric].cummax(), color=COLOURS[6], linewidth=1.5, label="best so far")
+    axis.plot(best["trial"], best[metric].cummax(), color=COLOURS[6], linewidth=1.5, label="highest so far")
     axis.set(xlabel="trial, in order of creation", ylabel="validation accuracy")
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.legend(loc="lower right")

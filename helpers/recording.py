@@ -1,6 +1,5 @@
 """What W&B keeps of a run. Nothing that happens to W&B stops a training."""
 
-import contextlib
 import os
 import socket
 import sys
@@ -53,25 +52,31 @@ class Recorder:
     def images(self, data):
         """Record one image of each class, with the first epoch."""
         labels = data.y_train.argmax(axis=1)
-        firsts = [(np.flatnonzero(labels == label)[0], name) for label, name in enumerate(data.class_names)]
-        pixels = [(255 * (1 - data.x_train[i].reshape(28, 28))).astype(np.uint8) for i, _ in firsts]
-        images = [wandb.Image(each, caption=name) for each, (_, name) in zip(pixels, firsts)]
-        self._try(lambda: self.run.log({"images": images}, commit=False))
+
+        def send():
+            first = [255 * (1 - data.x_train[np.flatnonzero(labels == label)[0]]) for label in range(10)]
+            pictures = [pixels.reshape(28, 28).astype(np.uint8) for pixels in first]
+            images = [wandb.Image(picture, caption=name) for picture, name in zip(pictures, data.class_names)]
+            self.run.log({"images": images}, commit=False)
+
+        self._try(send)
 
     def results(self, params, history, Y_hat, data):
         """Record the confusion matrix, the weights as an artifact, and the history as a CSV file beside them."""
         truth, said = data.y_val.argmax(axis=1).tolist(), Y_hat.argmax(axis=1).tolist()
-        names = list(data.class_names)
-        confusion = {"y_true": truth, "preds": said, "class_names": names}
-        self._try(lambda: self.run.log({"confusion_matrix": wandb.plot.confusion_matrix(**confusion)}))
+        confusion = {"y_true": truth, "preds": said, "class_names": list(data.class_names)}
         arrays = {f"{letter}_{k}": a for k, layer in enumerate(params.layers, 1) for letter, a in zip("Wb", layer)}
-        with contextlib.suppress(OSError):
+
+        def files():
             self.folder.mkdir(parents=True, exist_ok=True)
-        history.to_csv(self.folder / "history.csv", index=False)
-        np.savez(self.folder / "weights.npz", **arrays)
-        artifact = wandb.Artifact(f"weights-{self.run.id}", type="model")
-        artifact.add_file(str(self.folder / "weights.npz"))
-        self._try(lambda: self.run.log_artifact(artifact))
+            history.to_csv(self.folder / "history.csv", index=False)
+            np.savez(self.folder / "weights.npz", **arrays)
+            artifact = wandb.Artifact(f"weights-{self.run.id}", type="model")
+            artifact.add_file(str(self.folder / "weights.npz"))
+            self.run.log_artifact(artifact)
+
+        self._try(lambda: self.run.log({"confusion_matrix": wandb.plot.confusion_matrix(**confusion)}))
+        self._try(files)
 
     def finish(self, exit_code):
         """Close the run; with an exit code other than 0, W&B shows it as failed."""

@@ -16,6 +16,8 @@ GOALS = ("maximize", "minimize")
 DISTRIBUTIONS = ("constant", "categorical", "int_uniform", "uniform", "q_uniform", "log_uniform_values")
 FOR_WANDB = ("program", "command", "project", "entity", "name", "description")
 SETTINGS = [field.name for field in fields(Config)]
+WHOLE = {"epochs", "batch_size", "num_layers", "hidden_size", "patience", "seed"}
+REAL = {name for name in SETTINGS if isinstance(getattr(Config, name), float)}
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,25 @@ def _parameter(name, given):
     if distribution == "categorical" and (not isinstance(given["values"], list) or not given["values"]):
         raise ValueError(f"parameters.{name}.values={given['values']!r} must be a list with something in it")
     parameter = {"distribution": distribution, **{key: given[key] for key in needed}}
-    bounds = [parameter[key] for key in ("value", "min", "max") if key in parameter]
-    if "q" in parameter:
-        checks.number(f"parameters.{name}.q", parameter["q"], above=0)
-    for value in parameter.get("values", bounds):
+    for value in parameter.get("values", [parameter[key] for key in ("value", "min", "max") if key in parameter]):
         check_setting(name, value)
-    if "min" in parameter and parameter["min"] >= parameter["max"]:
-        raise ValueError(f"parameters.{name}: min={parameter['min']} must be below max={parameter['max']}")
+    if "min" in parameter:
+        _check_range(name, **parameter)
     return parameter
+
+
+def _check_range(name, distribution, min, max, q=1):
+    """Raise ValueError if a setting has no such range."""
+    whole = distribution == "int_uniform"
+    if name not in (WHOLE if whole else REAL):
+        better = "int_uniform, with whole numbers" if name in WHOLE else "uniform" if name in REAL else "values"
+        raise ValueError(f"parameters.{name} cannot be {distribution}; use {better}")
+    for key, value in {"min": min, "max": max, "q": q}.items():
+        (checks.whole if whole else checks.number)(f"parameters.{name}.{key}", value)
+    if min >= max:
+        raise ValueError(f"parameters.{name}: min={min} must be below max={max}")
+    if q <= 0 or (min <= 0 and distribution == "log_uniform_values"):
+        raise ValueError(f"parameters.{name}: {'q' if q <= 0 else 'min'} must be above 0 for {distribution}")
 
 
 def check_setting(name, value):

@@ -8,8 +8,11 @@ from pathlib import Path
 from helpers.config import Config
 
 
-def open_study(spec, storage, seed, worker=0):
-    """Return the study in this storage; ValueError if the storage holds another search."""
+def open_study(spec, storage, seed, startup, worker=0):
+    """Return the study in this storage; ValueError if the storage holds another search.
+
+    startup: how many trials are drawn at random before bayes has enough to learn from.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -28,7 +31,7 @@ def open_study(spec, storage, seed, worker=0):
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if spec.method == "bayes":
             study.sampler = optuna.samplers.TPESampler(
-                n_startup_trials=40, multivariate=True, constant_liar=True, seed=start
+                n_startup_trials=startup, multivariate=True, constant_liar=True, seed=start
             )
         elif spec.method == "random":
             study.sampler = optuna.samplers.RandomSampler(seed=start)
@@ -55,13 +58,19 @@ def _longest(spec):
 
 
 def _database(url):
-    """Return the storage behind a URL. A trial whose process was killed is marked as failed half a minute later."""
+    """Return the storage behind a URL. A trial whose process was killed is run again half a minute later."""
     import optuna
 
     connect = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.storages.RDBStorage(url, engine_kwargs=connect, heartbeat_interval=10, grace_period=30)
+        alive = {"heartbeat_interval": 10, "grace_period": 30, "heartbeat_stale_trial_callback": _again}
+        return optuna.storages.RDBStorage(url, engine_kwargs=connect, **alive)
+
+
+def _again(study, trial):
+    """Put a killed trial's configuration at the head of the queue."""
+    study.enqueue_trial(trial.params)
 
 
 def finished(study):

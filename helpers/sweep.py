@@ -1,8 +1,8 @@
 """The search of sweep.yaml on this machine, with no server and no account: python -m helpers.sweep sweep.yaml
 
-Optuna chooses the configurations (TPE for bayes, after forty at random) and ends the hopeless ones early (Hyperband).
-Its storage is an SQLite file, so a killed sweep goes on where it stopped; with the URL of a database server several
-machines share one.
+Optuna chooses the configurations (for bayes TPE, after a quarter of the trials, at most forty, at random) and ends the
+hopeless ones early (Hyperband). Its storage is an SQLite file, so a killed sweep goes on where it stopped; with the URL
+of a database server several machines share one.
 """
 
 import argparse
@@ -44,7 +44,8 @@ def search(
         raise ValueError(f"workers={workers} need a storage that they share, and load their own data")
     if storage is None:
         storage = optuna.storages.InMemoryStorage()
-    study = open_study(spec, storage, seed)
+    startup = min(40, trials // 4)
+    study = open_study(spec, storage, seed, startup)
     if results:
         refuse_another(results, spec)
     bar = _Progress(study, spec, trials, results, progress)
@@ -52,7 +53,7 @@ def search(
     if left > 0 and workers == 1:
         _work(spec, study, itertools.repeat(None, left), seed, data, allow_sample, after=bar.show)
     elif left > 0:
-        _share(spec, storage, left, workers, seed, allow_sample, after=bar.show)
+        _share(spec, storage, left, workers, seed, startup, allow_sample, after=bar.show)
     bar.show()
     bar.bar.close()
     return table(study, spec)
@@ -118,11 +119,11 @@ def _suggest(trial, name, parameter):
 # ---- several workers, and what is shown ----
 
 
-def _share(spec, storage, left, workers, seed, allow_sample, after):
+def _share(spec, storage, left, workers, seed, startup, allow_sample, after):
     """Let `workers` processes run `left` trials between them; call `after` twice a second."""
     context = multiprocessing.get_context("spawn")
     tickets = context.Value("i", left)
-    shared = (tickets, spec, storage, seed, allow_sample)
+    shared = (tickets, spec, storage, seed, startup, allow_sample)
     processes = [context.Process(target=_worker, args=(number + 1, *shared)) for number in range(workers)]
     for process in processes:
         process.start()
@@ -138,7 +139,7 @@ def _share(spec, storage, left, workers, seed, allow_sample, after):
         raise ChildProcessError(f"the workers ended with exit codes {[process.exitcode for process in processes]}")
 
 
-def _worker(number, tickets, spec, storage, seed, allow_sample):
+def _worker(number, tickets, spec, storage, seed, startup, allow_sample):
     """What each process does: take a ticket, run a trial, until there is no ticket left."""
 
     def take():
@@ -150,7 +151,7 @@ def _worker(number, tickets, spec, storage, seed, allow_sample):
             yield
 
     try:
-        _work(spec, open_study(spec, storage, seed, number), take(), seed, None, allow_sample)
+        _work(spec, open_study(spec, storage, seed, startup, number), take(), seed, None, allow_sample)
     except KeyboardInterrupt:
         sys.exit(130)
     except (ValueError, OSError) as error:

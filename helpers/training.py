@@ -109,7 +109,7 @@ class Learner:
         )  # fmt: skip
         self.gradient = as_params(np.zeros_like(self.params.theta), self.sizes)
         self.rule = OPTIMIZERS[config.optimizer]
-        self.rates = {name: getattr(config, name) for name in hyperparameters(self.rule)}
+        self.rates = {name: getattr(config, name, own) for name, own in hyperparameters(self.rule).items()}
         self.memory = memory(self.rule, self.params.theta)
         self.t = 0  # updates so far
         self.rng = np.random.default_rng([config.seed, 1])  # not the stream that drew the weights

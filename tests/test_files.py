@@ -155,6 +155,24 @@ def test_without_a_network_a_damaged_file_is_named_and_stays(places, damage):
     assert len(list(cache.iterdir())) == 4
 
 
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, ConnectionError("cut")])
+def test_a_download_cut_half_way_leaves_the_cache_as_it_was(places, monkeypatch, failure):
+    cache = put(places / "keras" / "datasets" / "fashion-mnist")
+    truncate(cache / f"{FILES[0]}.gz")
+    before = {path.name: path.read_bytes() for path in cache.iterdir()}
+
+    def download(dataset):
+        cache.mkdir()
+        shutil.copy(GOOD / f"{FILES[0]}.gz", cache)
+        raise failure
+
+    monkeypatch.setattr(files, "_download", download)
+    with pytest.raises((KeyboardInterrupt, DamagedFile)):
+        source()
+    assert {path.name: path.read_bytes() for path in cache.iterdir()} == before
+    assert os.listdir(cache.parent) == ["fashion-mnist"]
+
+
 @pytest.mark.parametrize("damage", [truncate, flip, empty, swap, remove])
 def test_a_damaged_file_elsewhere_is_named(places, monkeypatch, damage):
     folder = put(places / "system" / "fashion-mnist")

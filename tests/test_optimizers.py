@@ -161,3 +161,21 @@ def test_the_seventh_rule_of_the_readme_works(data):
     finally:
         OPTIMIZERS.pop("adagrad", None)
     assert history["val_accuracy"].max() > 0.95
+
+
+def test_a_rule_may_have_settings_of_its_own_or_none(data):
+    """Settings that Config does not list keep the rule's defaults."""
+
+    def own(theta, g, t, *, learning_rate=0.01, rho=0.5):
+        theta -= rho * learning_rate * g
+
+    def none(theta, g, t):
+        theta -= 0.01 * g
+
+    for rule in (own, none):
+        try:
+            optimizers.optimizer(rule)
+            _, history = model_train(data, epochs=2, optimizer=rule.__name__)
+            assert history["train_loss"].iloc[1] < history["train_loss"].iloc[0]
+        finally:
+            OPTIMIZERS.pop(rule.__name__, None)

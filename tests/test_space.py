@@ -54,10 +54,11 @@ def test_the_agents_command_starts_this_module_from_the_root():
         ({"values": [1, 2]}, "categorical"),
         ({"min": 1, "max": 3}, "int_uniform"),
         ({"min": 1.0, "max": 3.0, "distribution": "q_uniform", "q": 1.0}, "q_uniform"),
+        ({"min": 1.0, "max": 3.0, "distribution": "log_uniform_values"}, "log_uniform_values"),
     ],
 )
 def test_the_distribution_follows_from_what_is_given(given, distribution):
-    spec = space.read(GOOD | {"parameters": {"epochs" if "q" not in given else "learning_rate": given}})
+    spec = space.read(GOOD | {"parameters": {"learning_rate" if "distribution" in given else "epochs": given}})
     assert next(iter(spec.parameters.values()))["distribution"] == distribution
 
 
@@ -91,6 +92,14 @@ def test_a_fingerprint_tells_searches_apart_and_ignores_what_does_not_matter():
         ({"parameters": {"epochs": {"min": 0, "max": 4}}}, "epochs=0"),
         ({"parameters": {"epochs": {"mean": 4}}}, "parameters.epochs.mean is not understood"),
         ({"parameters": {"epochs": {"min": 1, "max": 4, "distribution": "normal"}}}, "distribution='normal'"),
+        ({"parameters": {"optimizer": {"min": "adam", "max": "sgd"}}}, "optimizer cannot be uniform; use values"),
+        ({"parameters": {"hidden_size": {"min": 8.5, "max": 9}}}, "hidden_size=8.5|hidden_size cannot be uniform"),
+        ({"parameters": {"hidden_size": {"min": 8, "max": 9, "distribution": "uniform"}}}, "use int_uniform"),
+        ({"parameters": {"patience": {"min": None, "max": 3}}}, "patience cannot be uniform; use int_uniform"),
+        (
+            {"parameters": {"weight_decay": {"min": 0, "max": 0.5, "distribution": "log_uniform_values"}}},
+            "parameters.weight_decay: min must be above 0",
+        ),
         ({"parameters": {"dataset": {"value": "cifar"}}}, "dataset='cifar'"),
         ({"parameters": {"hidden_size": {"values": [[8, 0]]}}}, "hidden_size=0"),
     ],

@@ -8,11 +8,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import yaml
+from optuna.trial import TrialState
 
-from helpers import sweep
+from helpers import space, study, sweep
 from helpers.study import importance
 from helpers.sweep import search
 
@@ -44,9 +46,14 @@ def test_the_same_seed_finds_the_same_with_one_worker(data):
     assert (a.epochs_run == 3).all()
 
 
-def test_random_draws_other_configurations_than_bayes_is_told(data):
-    results = search(SMALL | {"method": "random"}, trials=8, data=data, progress=False)
-    assert results.learning_rate.nunique() == 8
+def test_bayes_learns_after_a_quarter_of_the_trials(data):
+    """With the same seed, random goes on as bayes begins, and then they part."""
+    one = {"parameters": {"epochs": {"value": 1}, "learning_rate": {"min": 0.001, "max": 0.1}}}
+    bayes, random = (
+        search(SMALL | one | {"method": method}, trials=16, data=data, progress=False) for method in ("bayes", "random")
+    )
+    assert list(bayes.learning_rate[:4]) == list(random.learning_rate[:4])
+    assert bayes.learning_rate[4:].corr(random.learning_rate[4:]) < 0.9
 
 
 def test_grid_tries_everything_once(data):
@@ -91,6 +98,18 @@ def test_a_stopped_sweep_goes_on_where_it_was(data, tmp_path):
     assert len(search(SMALL, trials=5, data=data, progress=False, **places)) == 5
     assert list(pd.read_csv(places["results"]).trial) == [0, 1, 2, 3, 4]
     assert sorted(os.listdir(tmp_path)) == ["a.csv", "a.db"]
+
+
+def test_a_killed_trial_is_none_of_the_finished_and_its_configuration_is_tried_again(data):
+    spec = space.read(SMALL)
+    kept = study.open_study(spec, optuna.storages.InMemoryStorage(), 0, 1)
+    killed = kept.ask()
+    sweep._suggest(killed, "learning_rate", spec.parameters["learning_rate"])
+    kept.tell(killed, state=TrialState.FAIL)
+    assert study.finished(kept) == []
+    study._again(kept, kept.trials[0])
+    again = kept.ask()
+    assert sweep._suggest(again, "learning_rate", spec.parameters["learning_rate"]) == killed.params["learning_rate"]
 
 
 def test_what_belongs_to_another_sweep_is_refused(data, tmp_path):
