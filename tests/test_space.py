@@ -30,7 +30,7 @@ def test_the_projects_sweep_is_the_courses_grid():
     }  # fmt: skip
     assert spec.early_terminate == {"min_iter": 2, "eta": 2}
     assert spec.run_cap == 200
-    assert spec.left_out == ("program", "command")
+    assert spec.left_out == ("program", "command", "project")
 
 
 def test_every_name_and_value_of_the_sweep_is_a_flag_of_the_command_line():
