@@ -8,6 +8,8 @@ import numpy as np
 
 def choice(name, value, allowed):
     """Return the member of `allowed` that `value` spells (case does not matter); ValueError if there is none."""
+    if isinstance(value, str) and value in allowed:
+        return value  # at once: the training loop asks at every step
     for word in allowed:
         if isinstance(value, str) and value.lower() == word.lower():
             return word

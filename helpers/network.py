@@ -26,6 +26,7 @@ class Buffers(NamedTuple):
     dH: list  # the same shapes
     dA: list  # the same shapes
     decay: list  # [λW_1, …, λW_L]
+    ones: np.ndarray  # (N,)
 
 
 # The spread of the first weights, from fan-in and fan-out. Each keeps the signal's size in its own way.
@@ -90,7 +91,7 @@ def empty_buffers(params, N):
     """Return the Buffers of a batch of N samples."""
     dtype = params.theta.dtype
     H, dH, dA = ([np.empty((N, b.size), dtype) for _, b in params.layers] for _ in range(3))
-    return Buffers(H, dH, dA, [np.empty_like(W) for W, _ in params.layers])
+    return Buffers(H, dH, dA, [np.empty_like(W) for W, _ in params.layers], np.ones(N, dtype))
 
 
 def forward_propagation(params, X, activation, *, masks=None, buffers=None):
@@ -132,7 +133,7 @@ def backward_propagation(params, H, Y, activation, loss, *, weight_decay=0.0, ma
         W, _ = params.layers[k]
         dW, db = out.layers[k]
         np.matmul(_dropped(H, k, masks, buffers).T, dA, out=dW)
-        np.sum(dA, axis=0, out=db)
+        np.dot(buffers.ones, dA, out=db)  # Σ_n, by BLAS
         if weight_decay:
             dW += np.multiply(W, weight_decay, out=buffers.decay[k])
         if k > 0:

@@ -32,10 +32,13 @@ def hyperparameters(rule):
     return dict(inspect.getfullargspec(rule).kwonlydefaults or {})
 
 
-def running_mean(mean, beta, x, s):
-    """mean ← β mean + (1 − β) x. x may be s itself, which is lost."""
-    mean *= beta
-    mean += np.multiply(x, 1 - beta, out=s)
+def accumulate(total, beta, x):
+    """total ← β total + x: a sum that forgets. (1 − β) total is the papers' running mean β mean + (1 − β) x.
+
+    Keeping the sum saves a pass over the vector at every step; the factor 1 − β goes into numbers instead.
+    """
+    total *= beta
+    total += x
 
 
 def scaled_step(theta, x, v, rate, epsilon, s):
@@ -56,8 +59,7 @@ def sgd(theta, g, t, s, *, learning_rate=0.01):
 @optimizer
 def momentum(theta, g, t, u, s, *, learning_rate=0.01, momentum=0.9):
     """u ← βu + g;  θ ← θ − ηu      Polyak 1964, not damped; β is `momentum`"""
-    u *= momentum
-    u += g
+    accumulate(u, momentum, g)
     theta -= np.multiply(u, learning_rate, out=s)
 
 
@@ -68,8 +70,7 @@ def nag(theta, g, t, u, s, *, learning_rate=0.01, momentum=0.9):
     The lecture takes the gradient at the point looked ahead to, w − ηβu. Here θ is that point: with
     θ = w − ηβu the two forms take the same steps, and no gradient is needed anywhere but at θ.
     """
-    u *= momentum
-    u += g
+    accumulate(u, momentum, g)
     np.multiply(u, momentum, out=s)
     s += g
     s *= learning_rate
@@ -78,33 +79,39 @@ def nag(theta, g, t, u, s, *, learning_rate=0.01, momentum=0.9):
 
 @optimizer
 def rmsprop(theta, g, t, v, s, *, learning_rate=0.001, beta=0.9, epsilon=1e-8):
-    """v ← βv + (1−β)g²;  θ ← θ − η g / (√v + ε)      Tieleman & Hinton 2012, lecture 6.5"""
-    running_mean(v, beta, np.square(g, out=s), s)
-    scaled_step(theta, g, v, learning_rate, epsilon, s)
+    """v ← βv + (1−β)g²;  θ ← θ − η g / (√v + ε)      Tieleman & Hinton 2012, lecture 6.5
+
+    What is kept is v/(1−β) (see accumulate): numerator and denominator are both multiplied by c = 1/√(1−β).
+    """
+    accumulate(v, beta, np.square(g, out=s))
+    c = (1 - beta) ** -0.5
+    scaled_step(theta, g, v, learning_rate * c, c * epsilon, s)
 
 
 @optimizer
 def adam(theta, g, t, m, v, s, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
     """m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  m̂ = m/(1−β₁ᵗ);  v̂ = v/(1−β₂ᵗ);  θ ← θ − η m̂ / (√v̂ + ε)
 
-    Kingma & Ba 2015, Algorithm 1. Numerator and denominator are both multiplied by c = √(1−β₂ᵗ), so that
-    √v̂ + ε becomes √v + cε and the corrections cost nothing (section 2 of the paper; its ε̂ is cε).
+    Kingma & Ba 2015, Algorithm 1. What is kept is m/(1−β₁) and v/(1−β₂) (see accumulate). Numerator and denominator
+    are both multiplied by c = √((1−β₂ᵗ)/(1−β₂)), so that √v̂ + ε becomes √v + cε and the corrections cost nothing
+    (section 2 of the paper).
     """
-    running_mean(m, beta1, g, s)
-    running_mean(v, beta2, np.square(g, out=s), s)
-    c = (1 - beta2**t) ** 0.5
-    scaled_step(theta, m, v, learning_rate * c / (1 - beta1**t), c * epsilon, s)
+    accumulate(m, beta1, g)
+    accumulate(v, beta2, np.square(g, out=s))
+    b, c = (1 - beta1) / (1 - beta1**t), ((1 - beta2**t) / (1 - beta2)) ** 0.5
+    scaled_step(theta, m, v, learning_rate * b * c, c * epsilon, s)
 
 
 @optimizer
 def nadam(theta, g, t, m, v, s, r, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
     """m, v, v̂ as in adam;  m̄ = β₁m/(1−β₁ᵗ⁺¹) + (1−β₁)g/(1−β₁ᵗ);  θ ← θ − η m̄ / (√v̂ + ε)
 
-    Dozat 2016, with a constant β₁: adam that looks ahead as nag does. m̄ = a·m + b·g is held as r = m̄/b.
+    Dozat 2016, with a constant β₁: adam that looks ahead as nag does. With the m that is kept, m̄ = b (a·m + g).
     """
-    running_mean(m, beta1, g, s)
-    running_mean(v, beta2, np.square(g, out=s), s)
-    a, b, c = beta1 / (1 - beta1 ** (t + 1)), (1 - beta1) / (1 - beta1**t), (1 - beta2**t) ** 0.5
-    np.multiply(m, a / b, out=r)
+    accumulate(m, beta1, g)
+    accumulate(v, beta2, np.square(g, out=s))
+    a, b = beta1 * (1 - beta1**t) / (1 - beta1 ** (t + 1)), (1 - beta1) / (1 - beta1**t)
+    c = ((1 - beta2**t) / (1 - beta2)) ** 0.5
+    np.multiply(m, a, out=r)
     r += g
     scaled_step(theta, r, v, learning_rate * b * c, c * epsilon, s)

@@ -18,7 +18,7 @@ from helpers.config import Config
 from helpers.evaluation import evaluate
 from helpers.network import backward_propagation, forward_propagation, intial_weights
 from helpers.optimizers import OPTIMIZERS
-from helpers.training import COLUMNS, Learner, TrainingDiverged, batches, model_train
+from helpers.training import COLUMNS, Learner, TrainingDiverged, model_train
 from tests import textbook
 from tests.conftest import blobs
 
@@ -81,20 +81,57 @@ def test_the_same_seed_gives_bitwise_the_same_run(data):
     assert (a.theta != other.theta).any()
 
 
+def batches(learner, epochs=1):
+    """The indices of each step of so many epochs, with no work done."""
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learner, "update", lambda index: seen.append(index) or (learner.data.y_train[index],) * 2)
+        for epoch in range(1, epochs + 1):
+            learner.train_epoch(epoch, training.progress_bar(False, "batch"))
+    return seen
+
+
 @given(st.integers(1, 300), st.integers(1, 310), st.integers(0, 9))
 def test_batches_partition_the_samples(N, batch_size, seed):
-    rng = np.random.default_rng(seed)
-    cut = batches(N, batch_size, rng)
+    cut = batches(Learner(blobs(N), Config(batch_size=batch_size, hidden_size=1, seed=seed)))
     assert sorted(np.concatenate(cut)) == list(range(N))
     assert [len(b) for b in cut[:-1]] == [batch_size] * (len(cut) - 1)
     assert 1 <= len(cut[-1]) <= batch_size
 
 
 def test_samples_are_shuffled_anew_each_epoch_not_whole_batches():
-    rng = np.random.default_rng(0)
-    first, second = batches(64, 8, rng), batches(64, 8, rng)
+    both = batches(Learner(blobs(64), Config(batch_size=8, hidden_size=1)), epochs=2)
+    first, second = both[:8], both[8:]
     assert not any(set(a) == set(b) for a in first for b in second)
     assert not any(set(a) == set(range(i, i + 8)) for i, a in enumerate(first))
+
+
+def test_the_running_loss_and_accuracy_are_those_of_every_batch_at_its_time(data):
+    """More batches than LOOK, the last one short: the epoch's means are over samples, each before its step."""
+    config = Config(hidden_size=8, batch_size=3, learning_rate=0.01, optimizer="sgd")
+    row = Learner(data, config).train_epoch(1, training.progress_bar(False, "batch"))
+    again, losses, hits = Learner(data, config), 0, 0
+    for index in batches(Learner(data, config)):
+        X, Y = data.x_train[index], data.y_train[index]
+        loss, accuracy = evaluate(again.params, X, Y, activation="ReLU", loss="cross_entropy")
+        losses, hits = losses + loss * len(index), hits + accuracy * len(index)
+        again.update(index)
+    assert again.t == 67 > training.LOOK
+    assert row == {"train_loss": pytest.approx(losses / 200), "train_accuracy": pytest.approx(hits / 200)}
+
+
+def test_no_denormal_number_stays_in_the_optimizer_s_memory():
+    """An input that is never on again: the mean of its gradient shrinks, and has to end at zero."""
+    data = blobs(60, dtype=np.float32)
+    data.x_train[:, 0] = 0
+    learner = Learner(data, Config(hidden_size=4, batch_size=1, beta1=0.5, optimizer="adam"))
+    learner.update(np.arange(60))
+    m = learner.memory[0]
+    m[:4] = 1e-30  # the weights of the first input
+    for epoch in range(1, 7):
+        learner.train_epoch(epoch, training.progress_bar(False, "batch"))
+    assert (m[:4] == 0).all()
+    assert (np.abs(m[m != 0]) >= np.finfo(np.float32).tiny).all()
 
 
 def test_a_short_last_batch_counts_by_its_samples(data):
@@ -201,6 +238,8 @@ def test_divergence_is_an_error_that_keeps_the_last_finite_epoch(data):
     with pytest.raises(TrainingDiverged, match=r"epoch 3, step \d+, at learning_rate=0.001.*tenth") as caught:
         model_train(data, **SMALL, log=spoil)
     assert caught.value.epoch == 3
+    third = batches(Learner(blobs(), Config(**SMALL)), epochs=3)[14:]
+    assert caught.value.step == 1 + [150 in index for index in third].index(True)
     assert list(caught.value.history.epoch) == [1, 2]
     np.testing.assert_array_equal(caught.value.params.theta, after_epochs(blobs(), 2))
 
