@@ -1,0 +1,278 @@
+"""The benchmark: this project beside its peers, on the same images, pinned to the same core, taking turns.
+
+    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install -r tests/benchmark/requirements.txt
+    /tmp/peers/bin/python -m tests.benchmark [race] [networks] [scaling] [threads] [rest]
+
+With no word it does all five (about half an hour; nothing else should run meanwhile) and prints Markdown tables.
+race and scaling also draw their figure into .images/.
+"""
+
+import contextlib
+import io
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from helpers import training
+from helpers.data import load_data
+from tests.benchmark.contestants import CONTESTANTS
+
+ROOT = Path(__file__).parents[2]
+OURS, FLOOR = "this project", "matrix products alone"
+QUIET = {"CI": "true", "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+ALONE = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+CORE = max(os.sched_getaffinity(0))
+IMAGES, FEW = 53_760, 13_312  # multiples of every batch size
+
+NETWORKS = [  # sizes of the hidden layers, batch size
+    *(([width] * depth, batch) for width, depth in ((32, 3), (128, 3), (128, 5)) for batch in (16, 64, 256)),
+    ([239] * 6, 32),
+    ([1024, 512], 256),
+]
+
+
+def images(count):
+    with contextlib.redirect_stdout(io.StringIO()):
+        data = load_data()
+    return data.x_train[:count], data.y_train[:count], data.x_val, data.y_val
+
+
+def contest(pipe, name, count, hidden, batch_size, optimizer):
+    """A contestant's process: an epoch each time it is told to, until it is asked for its accuracy."""
+    os.sched_setaffinity(0, {CORE})
+    X, Y, x_val, y_val = images(count)
+    epoch, predict = CONTESTANTS[name]([784, *hidden, 10], batch_size, optimizer, X, Y)
+    while pipe.recv() == "epoch":
+        started = time.perf_counter()
+        epoch()
+        pipe.send(time.perf_counter() - started)
+    pipe.send(predict and float((predict(x_val).argmax(axis=1) == y_val.argmax(axis=1)).mean()))
+
+
+def race(hidden, batch_size, optimizer, *, names=CONTESTANTS, count=FEW, rounds=5):
+    """Return {name: (seconds of the first epoch, seconds of each later one, validation accuracy at the end)}."""
+    os.environ |= QUIET | ALONE  # before numpy loads in the new processes
+    spawn, pipes, results = multiprocessing.get_context("spawn"), {}, {}
+    for name in names:
+        pipes[name], end = spawn.Pipe()
+        spawn.Process(target=contest, args=(end, name, count, hidden, batch_size, optimizer), daemon=True).start()
+        end.close()  # so that a contestant that dies is an EOFError here
+    seconds = {name: [] for name in names}
+    for _ in range(1 + rounds):
+        for name, pipe in pipes.items():
+            pipe.send("epoch")
+            seconds[name].append(pipe.recv())
+    for name, pipe in pipes.items():
+        pipe.send("accuracy")
+        results[name] = (seconds[name][0], seconds[name][1:], pipe.recv())
+    return results
+
+
+def spelt(hidden):
+    return "-".join(map(str, hidden)) if len(set(hidden)) > 1 else f"{hidden[0]}×{len(hidden)}"
+
+
+def show_race():
+    results = race([128] * 3, 64, "nadam", count=IMAGES, rounds=7)
+    ours, floor = (statistics.median(results[name][1]) for name in (OURS, FLOOR))
+    print(f"\n784-128×3-10, batch 64, nadam, {IMAGES:,} images, one core, seconds an epoch (median of 7, min-max)\n")
+    print(
+        "| | an epoch | of this project | of the floor | first epoch | validation accuracy |\n|---|---|---|---|---|---|"
+    )
+    for name, (first, seconds, accuracy) in results.items():
+        middle = statistics.median(seconds)
+        score = f"{accuracy:.4f}" if accuracy else ""
+        print(
+            f"| {name} | {middle:.3f} ({min(seconds):.3f}-{max(seconds):.3f}) | {middle / ours:.2f} "
+            f"| {middle / floor:.2f} | {first:.1f} | {score} |"
+        )
+    draw_race(results, floor)
+
+
+def draw_race(results, floor):
+    plt = pyplot()
+    names = sorted(results, key=lambda name: -statistics.median(results[name][1]))
+    middles = [statistics.median(results[name][1]) for name in names]
+    spread = [[m - min(results[n][1]), max(results[n][1]) - m] for n, m in zip(names, middles)]
+    colours = ["#0072B2" if name == OURS else "#BBBBBB" if name == FLOOR else "#E69F00" for name in names]
+    _, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
+    bars = axes.barh(names, middles, color=colours, xerr=np.transpose(spread), error_kw={"ecolor": "#444444"})
+    axes.bar_label(bars, [f"{m:.2f} s" for m in middles], padding=6)
+    axes.axvline(floor, color="#444444", linewidth=1, linestyle=":")
+    axes.set(xlabel="seconds an epoch, one core: 784-128×3-10, batch 64, nadam", xlim=(0, 1.15 * max(middles)))
+    axes.set_title(f"This project takes {middles[names.index(OURS)] / floor:.2f} times the bare matrix products")
+    axes.spines[["top", "right"]].set_visible(False)
+    plt.savefig(ROOT / ".images" / "benchmark.png", dpi=150)
+
+
+def show_networks():
+    peers = [name for name in CONTESTANTS if name not in (OURS, FLOOR)]
+    print(f"\nHow many times as long as this project's epoch the others' took ({FEW:,} images, median of 5 epochs)\n")
+    print(f"| network | batch | optimizer | this project, of the floor | {' | '.join(peers)} | accuracies |")
+    print("|---" * (5 + len(peers)) + "|")
+    for optimizer in ("nadam", "sgd"):
+        for hidden, batch in NETWORKS:
+            results = race(hidden, batch, optimizer)
+            middle = {name: statistics.median(seconds) for name, (_, seconds, _) in results.items()}
+            scores = [accuracy for _, _, accuracy in results.values() if accuracy]
+            row = [spelt(hidden), batch, optimizer, f"{middle[OURS] / middle[FLOOR]:.2f}"]
+            row += [f"{middle[name] / middle[OURS]:.2f}" for name in peers]
+            print(f"| {' | '.join(map(str, row))} | {min(scores):.3f}-{max(scores):.3f} |", flush=True)
+
+
+def show_scaling():
+    """How an epoch's time grows with width, depth and batch size, beside the floor."""
+    sweeps = {
+        "units in each of 3 layers, batch 64": [(w, ([w] * 3, 64)) for w in (32, 64, 128, 256, 512, 1024)],
+        "hidden layers of 128, batch 64": [(d, ([128] * d, 64)) for d in (1, 2, 3, 5, 8)],
+        "batch size, 3 layers of 128": [(b, ([128] * 3, b)) for b in (8, 16, 32, 64, 128, 256, 512)],
+    }
+    plt = pyplot()
+    _, panels = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
+    for axes, (label, points) in zip(panels, sweeps.items()):
+        times = {OURS: [], FLOOR: []}
+        for value, (hidden, batch) in points:
+            for name, (_, seconds, _) in race(hidden, batch, "nadam", names=times, rounds=3).items():
+                times[name].append(statistics.median(seconds) * 54_000 / FEW)
+            print(f"{label}: {value}: {times[OURS][-1]:.2f} s, floor {times[FLOOR][-1]:.2f} s", flush=True)
+        for name, colour, style in ((OURS, "#0072B2", "o-"), (FLOOR, "#777777", "s:")):
+            axes.plot([value for value, _ in points], times[name], style, color=colour, label=name)
+        axes.set(xlabel=label, xscale="log", yscale="log")
+        axes.set_xticks([value for value, _ in points], [str(value) for value, _ in points], minor=False)
+        axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+        axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("seconds for 54,000 images")
+    panels[0].legend(frameon=False)
+    plt.savefig(ROOT / ".images" / "scaling.png", dpi=150)
+
+
+def thread_time(pipe, cores, hidden, batch_size):
+    """A process that trains with the default thread setting on so many cores: seconds of an epoch, when told to."""
+    os.sched_setaffinity(0, cores)
+    X, Y, *_ = images(FEW)
+    epoch, _ = CONTESTANTS[OURS]([784, *hidden, 10], batch_size, "nadam", X, Y)
+    epoch()
+    with threadpool_limits(training.BLAS_THREADS, "blas"):
+        while pipe.recv():
+            started = time.perf_counter()
+            epoch()
+            pipe.send(time.perf_counter() - started)
+
+
+def spin():
+    while True:
+        pass
+
+
+def show_threads():
+    """The default thread setting with every core at hand, against one core; with and without another busy process."""
+    for name in ALONE:
+        os.environ.pop(name, None)
+    os.environ |= QUIET
+    spawn = multiprocessing.get_context("spawn")
+    print("\nThe default thread setting with every core, against one pinned core (median of 7 epochs in turn)\n")
+    print("| network | batch | another process busy | one core, s | default, s | ratio |\n|---|---|---|---|---|---|")
+    for hidden, batch in (([128] * 3, 64), ([1024, 512], 256)):
+        pipes = []
+        for cores in ({CORE}, os.sched_getaffinity(0)):
+            pipe, end = spawn.Pipe()
+            spawn.Process(target=thread_time, args=(end, cores, hidden, batch), daemon=True).start()
+            pipes.append(pipe)
+        for busy in (False, True):
+            other = spawn.Process(target=spin, daemon=True)
+            if busy:
+                other.start()
+                os.sched_setaffinity(other.pid, {min(os.sched_getaffinity(0))})
+            seconds = [[], []]
+            for _ in range(7):
+                for pipe, times in zip(pipes, seconds):
+                    pipe.send(True)
+                    times.append(pipe.recv())
+            if busy:
+                other.kill()
+            one, default = map(statistics.median, seconds)
+            print(
+                f"| {spelt(hidden)} | {batch} | {'yes' if busy else 'no'} | {one:.3f} | {default:.3f} "
+                f"| {default / one:.2f} |",
+                flush=True,
+            )
+
+
+def show_rest():
+    """Start-up, loading, memory, evaluation, the search's workers."""
+    script = "import resource, time; started = time.perf_counter(); "
+    memory = "; print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
+    load = "from helpers.data import load_data; data = load_data(); "
+    evaluation = (
+        load + "from helpers.network import intial_weights; from helpers.evaluation import predict; "
+        "p = intial_weights(3, 128); predict(p, data.x_train, activation='ReLU'); started = time.perf_counter(); "
+        "predict(p, data.x_train, activation='ReLU')"
+    )
+    train = load + "from helpers.training import model_train; model_train(data, epochs=2)"
+    print("\n| | |\n|---|---|")
+    for label, code in {
+        "`import helpers.training`": "import helpers.training",
+        "loading Fashion-MNIST, with the imports": load,
+        "loading and two epochs of 784-128×3-10": train,
+        "evaluating 54,000 images, 784-128×3-10": evaluation,
+    }.items():
+        runs = [python("-c", script + code + memory).split()[-2:] for _ in range(5)]
+        seconds, megabytes = (statistics.median(float(run[i]) for run in runs) for i in range(2))
+        print(f"| {label} | {seconds:.2f} s, {megabytes:.0f} MB at most |", flush=True)
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        python("-m", "helpers.train", "--help")
+        seconds.append(time.perf_counter() - started)
+    print(f"| `python -m helpers.train --help` | {statistics.median(seconds):.2f} s |")
+    for workers in (1, 2, 1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.perf_counter()
+            storage = f"sqlite:///{folder}/sweep.db"
+            python(
+                "-m", "helpers.sweep", "sweep.yaml", "--trials", "16", "--workers", str(workers), "--storage", storage
+            )
+            print(
+                f"| the search, {workers} worker(s) | {16 * 60 / (time.perf_counter() - started):.1f} trials a minute |"
+            )
+
+
+def python(*arguments):
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def pyplot():
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+PARTS = {
+    "race": show_race,
+    "networks": show_networks,
+    "scaling": show_scaling,
+    "threads": show_threads,
+    "rest": show_rest,
+}
+
+if __name__ == "__main__":
+    words = sys.argv[1:] or list(PARTS)
+    unknown = set(words) - set(PARTS)
+    if unknown:
+        sys.exit(f"{', '.join(sorted(unknown))}: unknown; choose of {', '.join(PARTS)}")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for word in words:
+        PARTS[word]()
