@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from helpers import checks
 from helpers.functions import ACTIVATIONS, LOSSES
 from helpers.network import WEIGHT_INITS, layer_sizes
-from helpers.optimizers import OPTIMIZERS
+from helpers.optimizers import OPTIMIZERS, SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -15,28 +15,33 @@ class Config:
     epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 0.001  # above 0
+    schedule: str = "constant"  # a key of SCHEDULES, the learning rate's course: constant, cosine
+    warmup: float = 0.0  # epochs in which the learning rate rises from 0, at least 0
     weight_decay: float = 0.0  # the λ of the L2 penalty (λ/2) Σ W², at least 0
+    decoupled_weight_decay: float = 0.0  # the λ of W ← W − ηλW beside the optimizer's step, at least 0
     num_layers: int = 3  # hidden layers
     hidden_size: int | tuple = 128  # units in each hidden layer, or a list: one int a layer
     activation: str = "ReLU"  # a key of ACTIVATIONS: identity, sigmoid, tanh, ReLU
     weight_init: str = "Xavier"  # a key of WEIGHT_INITS: random, Xavier, He
     loss: str = "cross_entropy"  # a key of LOSSES: cross_entropy, mean_squared_error
-    optimizer: str = "nadam"  # a key of OPTIMIZERS: sgd, momentum, nag, rmsprop, adam, nadam, …
+    optimizer: str = "nadam"  # a key of OPTIMIZERS: sgd, momentum, nag, rmsprop, adagrad, adadelta, adam, nadam
     momentum: float = 0.9  # of momentum and nag; this and the next three are at least 0 and below 1
-    beta: float = 0.9  # of rmsprop
+    beta: float = 0.9  # of rmsprop and adadelta
     beta1: float = 0.9  # of adam and nadam
     beta2: float = 0.999  # of adam and nadam
-    epsilon: float = 1e-8  # of rmsprop, adam and nadam; above 0
+    epsilon: float = 1e-8  # of rmsprop, adagrad, adadelta, adam and nadam; above 0
     dropout: float = 0.0  # share of each hidden layer's units left out at a step, at least 0 and below 1
+    flip: float = 0.0  # share of images mirrored at a step, at least 0 and below 1; above 0, Ŷ is that of both images
+    mixup: float = 0.0  # the α of mixup's Beta(α, α), at least 0; 0: images are not mixed
     patience: int | None = None  # stop after so many epochs without a better validation accuracy; None: never
-    seed: int = 0  # of the first weights, the order of the samples and dropout
+    seed: int = 0  # of the first weights, the order of the samples, dropout and augmentation
 
     def __post_init__(self):
         checked = {
             "epochs": checks.whole("epochs", self.epochs),
             "batch_size": checks.whole("batch_size", self.batch_size),
             "learning_rate": checks.number("learning_rate", self.learning_rate, above=0),
-            "weight_decay": checks.number("weight_decay", self.weight_decay, least=0),
+            "schedule": checks.choice("schedule", self.schedule, SCHEDULES),
             "num_layers": checks.whole("num_layers", self.num_layers),
             "hidden_size": tuple(self.hidden_size) if isinstance(self.hidden_size, list) else self.hidden_size,
             "activation": checks.choice("activation", self.activation, ACTIVATIONS),
@@ -47,8 +52,10 @@ class Config:
             "patience": None if self.patience is None else checks.whole("patience", self.patience),
             "seed": checks.whole("seed", self.seed, least=0),
         }
-        for name in ("momentum", "beta", "beta1", "beta2", "dropout"):
+        for name in ("momentum", "beta", "beta1", "beta2", "dropout", "flip"):
             checked[name] = checks.number(name, getattr(self, name), least=0, below=1)
+        for name in ("warmup", "weight_decay", "decoupled_weight_decay", "mixup"):
+            checked[name] = checks.number(name, getattr(self, name), least=0)
         layer_sizes(self.num_layers, self.hidden_size)  # raises where they do not fit
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the way a frozen dataclass sets its own fields

@@ -3,29 +3,33 @@
 import numpy as np
 
 from helpers import checks
+from helpers.augmentation import mirrored
 from helpers.functions import LOSSES
 from helpers.network import forward_propagation
 
 CHUNK = 1000  # images that go through the network at once: enough for BLAS, little memory
 
 
-def predict(params, X, *, activation):
-    """Return Ŷ (N, C), the probability of each class for each row of X (N, d_0)."""
+def predict(params, X, *, activation, mirror=False):
+    """Return Ŷ (N, C), the probability of each class for each row of X (N, d_0); with mirror=True, the mean of the
+    image's and its mirror image's."""
     checks.matrix("X", X)
+    if mirror:
+        return (predict(params, X, activation=activation) + predict(params, mirrored(X), activation=activation)) / 2
     return np.concatenate(
         [forward_propagation(params, X[i : i + CHUNK], activation)[-1] for i in range(0, len(X), CHUNK)]
     )
 
 
-def evaluate(params, X, Y, *, activation, loss):
-    """Return (loss, accuracy) over X (N, d_0), Y (N, C) one-hot. Dropout and weight decay play no part.
+def evaluate(params, X, Y, *, activation, loss, mirror=False):
+    """Return (loss, accuracy) of predict over X (N, d_0), Y (N, C) one-hot. Dropout and weight decay play no part.
 
     Raises ValueError for an unknown name, shapes or dtypes that do not fit, NaN, or labels that are not one-hot.
     """
     checks.matrix("X", X, finite=True)
     checks.one_hot("Y", Y, rows=len(X), columns=params.layers[-1][1].size)
     value, _ = LOSSES[checks.choice("loss", loss, LOSSES)]
-    Y_hat = predict(params, X, activation=activation)
+    Y_hat = predict(params, X, activation=activation, mirror=mirror)
     return value(Y_hat, Y), accuracy(Y_hat, Y)
 
 

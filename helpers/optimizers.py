@@ -9,6 +9,7 @@ a new vector at every step. The names after * are hyper-parameters. In the equat
 """
 
 import inspect
+import math
 
 import numpy as np
 
@@ -89,6 +90,30 @@ def rmsprop(theta, g, t, v, s, *, learning_rate=0.001, beta=0.9, epsilon=1e-8):
 
 
 @optimizer
+def adagrad(theta, g, t, v, s, *, learning_rate=0.01, epsilon=1e-8):
+    """v ← v + g²;  θ ← θ − η g / (√v + ε)      Duchi et al. 2011"""
+    v += np.square(g, out=s)
+    scaled_step(theta, g, v, learning_rate, epsilon, s)
+
+
+@optimizer
+def adadelta(theta, g, t, v, w, s, r, *, learning_rate=1.0, beta=0.9, epsilon=1e-6):
+    """v ← βv + (1−β)g²;  δ = g √(w + ε) / √(v + ε);  w ← βw + (1−β)δ²;  θ ← θ − ηδ      Zeiler 2012, Algorithm 1
+
+    The paper's η is 1. What is kept is v/(1−β) and w/(1−β) (see accumulate), so ε is divided by 1−β too.
+    """
+    accumulate(v, beta, np.square(g, out=s))
+    epsilon = epsilon / (1 - beta)
+    np.add(w, epsilon, out=s)
+    s /= np.add(v, epsilon, out=r)
+    np.sqrt(s, out=s)
+    s *= g
+    accumulate(w, beta, np.square(s, out=r))
+    s *= learning_rate
+    theta -= s
+
+
+@optimizer
 def adam(theta, g, t, m, v, s, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
     """m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  m̂ = m/(1−β₁ᵗ);  v̂ = v/(1−β₂ᵗ);  θ ← θ − η m̂ / (√v̂ + ε)
 
@@ -115,3 +140,12 @@ def nadam(theta, g, t, m, v, s, r, *, learning_rate=0.001, beta1=0.9, beta2=0.99
     np.multiply(m, a, out=r)
     r += g
     scaled_step(theta, r, v, learning_rate * b * c, c * epsilon, s)
+
+
+# ---- the learning rate's course: its factor when a share p of the training is over, 0 < p ≤ 1 ----
+
+SCHEDULES = {
+    "constant": lambda p: 1.0,
+    # half a cosine wave, from 1 to 0: Loshchilov & Hutter 2017, equation 5, in one cycle
+    "cosine": lambda p: (1 + math.cos(math.pi * p)) / 2,
+}

@@ -13,7 +13,7 @@ from helpers.config import Config
 from helpers.files import FOLDERS
 from helpers.functions import ACTIVATIONS, LOSSES
 from helpers.network import WEIGHT_INITS
-from helpers.optimizers import OPTIMIZERS
+from helpers.optimizers import OPTIMIZERS, SCHEDULES
 
 
 def build_parser():
@@ -36,18 +36,23 @@ def build_parser():
     add("-o", "optimizer", _name(OPTIMIZERS), ", ".join(OPTIMIZERS))
     add("-lr", "learning_rate", float, "above 0")
     add("-m", "momentum", float, "of momentum and nag, at least 0 and below 1")
-    add("-beta", "beta", float, "of rmsprop, at least 0 and below 1")
+    add("-beta", "beta", float, "of rmsprop and adadelta, at least 0 and below 1")
     add("-beta1", "beta1", float, "of adam and nadam, at least 0 and below 1")
     add("-beta2", "beta2", float, "of adam and nadam, at least 0 and below 1")
-    add("-eps", "epsilon", float, "of rmsprop, adam and nadam, above 0")
+    add("-eps", "epsilon", float, "of rmsprop, adagrad, adadelta, adam and nadam, above 0")
     add("-w_d", "weight_decay", float, "L2 penalty on the weights, at least 0")
     add("-w_i", "weight_init", _name(WEIGHT_INITS), ", ".join(WEIGHT_INITS))
     add("-nhl", "num_layers", int, "hidden layers")
     add("-sz", "hidden_size", _sizes, "units in each hidden layer: one number, or one a layer", nargs="+")
+    add(None, "schedule", _name(SCHEDULES), ", ".join(SCHEDULES))
+    add(None, "warmup", float, "epochs in which the learning rate rises from 0")
+    add(None, "decoupled_weight_decay", float, "decay of the weights beside the optimizer's step, at least 0")
     add("-a", "activation", _name(ACTIVATIONS), ", ".join(ACTIVATIONS))
     add(None, "dropout", float, "share of hidden units left out at a step, at least 0 and below 1")
+    add(None, "flip", float, "share of images mirrored; above 0, predictions are over both images")
+    add(None, "mixup", float, "the alpha of mixup's Beta(alpha, alpha); 0: none")
     add(None, "patience", int, "stop after so many epochs without a better validation accuracy")
-    add(None, "seed", int, "of weights, order and dropout")
+    add(None, "seed", int, "of weights, order, dropout and augmentation")
     parser.add_argument("--test", action="store_true", help="evaluate the best epoch on the test images too")
     parser.add_argument("--allow_sample", action="store_true", help="use the small sample where there is no full data")
     return parser
@@ -122,7 +127,7 @@ def _train(recorder, given):
         return 0 if "WANDB_SWEEP_ID" in os.environ else 1  # an agent gives up after a few exit codes that are not 0
     if history.attrs["interrupted"]:
         print("Interrupted; what was trained so far is kept.")
-    names = {"activation": config.activation, "loss": config.loss}
+    names = {"activation": config.activation, "loss": config.loss, "mirror": config.flip > 0}
     loss, accuracy = evaluate(params, data.x_val, data.y_val, **names)
     print(f"{data.name}: best epoch {history.attrs['best_epoch']}, validation accuracy {accuracy:.4f}, loss {loss:.4f}")
     recorder.summary(val_accuracy=accuracy, val_loss=loss, best_epoch=history.attrs["best_epoch"], data=data.name)
@@ -130,7 +135,9 @@ def _train(recorder, given):
         loss, accuracy = evaluate(params, data.x_test, data.y_test, **names)
         print(f"{data.name}: test accuracy {accuracy:.4f}, loss {loss:.4f}")
         recorder.summary(test_accuracy=accuracy, test_loss=loss)
-    recorder.results(params, history, predict(params, data.x_val, activation=config.activation), data)
+    recorder.results(
+        params, history, predict(params, data.x_val, activation=config.activation, mirror=config.flip > 0), data
+    )
     recorder.finish(0)
     return 0
 

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from helpers import checks
+from helpers.augmentation import flip, mirrored, mixup
 from helpers.config import Config
 from helpers.evaluation import accuracy, evaluate
 from helpers.functions import LOSSES
@@ -22,7 +23,7 @@ from helpers.network import (
     intial_weights,
     layer_sizes,
 )
-from helpers.optimizers import OPTIMIZERS, hyperparameters, memory
+from helpers.optimizers import OPTIMIZERS, SCHEDULES, hyperparameters, memory
 
 # One thread for BLAS. Seconds an epoch on two cores, 784-128×3-10 at batch 64: one thread 0.67, two 1.01; with
 # another process busy 0.71 and 2.89. Two pay only for wide layers on a machine with nothing else to do
@@ -68,6 +69,8 @@ def model_train(data, *, log=None, progress=True, **settings):
     """
     config = Config.of(**settings)
     check_data(data)
+    if config.flip:
+        mirrored(data.x_train[:1])  # a ValueError now, if these are no images
     learner = Learner(data, config)
     last = learner.params.theta.copy()
     best_score, best_epoch, best = None, None, None
@@ -149,6 +152,10 @@ class Learner:
         X, Y, masks, buffers = self.arrays[len(index)]
         np.take(self.data.x_train, index, axis=0, out=X, mode="clip")  # "clip": straight into X, with no copy between
         np.take(self.data.y_train, index, axis=0, out=Y, mode="clip")
+        if config.flip:
+            flip(self.rng, X, config.flip)
+        if config.mixup:
+            mixup(self.rng, X, Y, config.mixup)
         if config.dropout:
             dropout_masks(self.rng, config.dropout, out=masks)
         H = forward_propagation(params, X, config.activation, masks=masks, buffers=buffers)
@@ -157,8 +164,20 @@ class Learner:
             weight_decay=config.weight_decay, masks=masks, buffers=buffers, out=self.gradient,
         )  # fmt: skip
         self.t += 1
+        rate = self.learning_rate()
+        if config.decoupled_weight_decay:  # Loshchilov & Hutter 2019, Algorithm 2
+            for W, _ in params.layers:
+                W *= 1 - rate * config.decoupled_weight_decay
+        if "learning_rate" in self.rates:
+            self.rates["learning_rate"] = rate
         self.rule(params.theta, self.gradient.theta, self.t, *self.memory, **self.rates)
         return H[-1], Y
+
+    def learning_rate(self):
+        """Return η at step t: it rises in a line during the warm-up (Goyal et al. 2017) and follows the schedule."""
+        config, epoch = self.config, -(-len(self.data.x_train) // self.config.batch_size)
+        rise = min(1, self.t / (config.warmup * epoch)) if config.warmup else 1
+        return config.learning_rate * rise * SCHEDULES[config.schedule](self.t / (config.epochs * epoch))
 
     def make_arrays(self, N):
         """Return X, Y, the dropout masks (None without dropout) and the buffers of a batch of N samples."""
@@ -172,7 +191,9 @@ class Learner:
         data, config = self.data, self.config
         if data.x_val is None:
             return {"val_loss": math.nan, "val_accuracy": math.nan}
-        loss, share = evaluate(self.params, data.x_val, data.y_val, activation=config.activation, loss=config.loss)
+        loss, share = evaluate(
+            self.params, data.x_val, data.y_val, activation=config.activation, loss=config.loss, mirror=config.flip > 0
+        )
         if not math.isfinite(loss):
             raise TrainingDiverged(epoch, "after the last", config.learning_rate)
         return {"val_loss": loss, "val_accuracy": share}

@@ -67,3 +67,14 @@ def test_bad_input_is_refused():
             evaluate(params, *arguments, **good)
     with pytest.raises(ValueError, match="loss='log'"):
         evaluate(params, X, labels, activation="tanh", loss="log")
+
+
+def test_with_its_mirror_image_the_prediction_is_the_mean_of_both(sample):
+    params, X, Y = intial_weights(1, 8), sample.x_val, sample.y_val
+    both = predict(params, X, activation="ReLU", mirror=True)
+    mirror = X.reshape(-1, 28, 28)[:, :, ::-1].reshape(X.shape)
+    one, other = (predict(params, Z, activation="ReLU") for Z in (X, mirror))
+    np.testing.assert_allclose(both, (one + other) / 2)
+    assert (abs(one - other) > 1e-3).any()
+    loss, share = evaluate(params, X, Y, activation="ReLU", loss="cross_entropy", mirror=True)
+    assert (loss, share) == (LOSSES["cross_entropy"][0](both, Y), accuracy(both, Y))

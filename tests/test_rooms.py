@@ -18,10 +18,13 @@ ROOMS = {  # module: the helpers and the packages that it may import, the standa
     "config": {"helpers.checks", "helpers.functions", "helpers.network", "helpers.optimizers"},
     "files": {"numpy", "keras", "sklearn"},
     "data": {"numpy", "sklearn", "helpers.checks", "helpers.files"},
-    "evaluation": {"numpy", "pandas", "sklearn", "helpers.checks", "helpers.functions", "helpers.network"},
+    "augmentation": set(),
+    "evaluation": {
+        "numpy", "pandas", "sklearn", "helpers.augmentation", "helpers.checks", "helpers.functions", "helpers.network",
+    },
     "training": {
-        "numpy", "pandas", "threadpoolctl", "tqdm", "helpers.checks", "helpers.config", "helpers.evaluation",
-        "helpers.functions", "helpers.network", "helpers.optimizers",
+        "numpy", "pandas", "threadpoolctl", "tqdm", "helpers.augmentation", "helpers.checks", "helpers.config",
+        "helpers.evaluation", "helpers.functions", "helpers.network", "helpers.optimizers",
     },
     "space": {"yaml", "helpers.checks", "helpers.config"},
     "study": {"optuna", "pandas", "sklearn", "helpers.config"},

@@ -8,9 +8,11 @@ import sys
 import warnings
 
 import numpy as np
+import optax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jax import config as jax_config
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from helpers import training
@@ -21,6 +23,8 @@ from helpers.optimizers import OPTIMIZERS
 from helpers.training import COLUMNS, Learner, TrainingDiverged, model_train
 from tests import textbook
 from tests.conftest import blobs
+
+jax_config.update("jax_enable_x64", True)
 
 SMALL = {"epochs": 3, "batch_size": 32, "num_layers": 2, "hidden_size": 16}
 
@@ -38,8 +42,11 @@ def test_the_history_is_a_data_frame_with_a_row_an_epoch(data):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_learns(data, optimizer):
-    rate = {"sgd": 0.1, "momentum": 0.02, "nag": 0.02}.get(optimizer, 0.01)
-    _, history = model_train(data, epochs=30, batch_size=20, hidden_size=16, learning_rate=rate, optimizer=optimizer)
+    rate = {"sgd": 0.1, "momentum": 0.02, "nag": 0.02, "adagrad": 0.05, "adadelta": 1}.get(optimizer, 0.01)
+    _, history = model_train(
+        data, epochs=30, batch_size=20, hidden_size=16, learning_rate=rate, optimizer=optimizer,
+        epsilon=1e-6 if optimizer == "adadelta" else 1e-8,
+    )  # fmt: skip
     assert history.val_accuracy.max() > 0.95
     assert history.train_loss.iloc[-1] < history.train_loss.iloc[0] / 2
 
@@ -275,7 +282,12 @@ def test_an_absurd_rate_diverges_without_a_warning(settings):
         ({"num_layers": 0}, "num_layers=0"),
         ({"hidden_size": [4, 4]}, r"hidden_size=\[4, 4\]"),
         ({"hidden_size": "big"}, "hidden_size='big'"),
-        ({"optimizer": "eve"}, "optimizer='eve'.*sgd, momentum, nag, rmsprop, adam, nadam"),
+        ({"flip": 1}, "flip=1 .*below 1"),
+        ({"mixup": -1}, "mixup=-1 .*at least 0"),
+        ({"warmup": math.inf}, "warmup=inf"),
+        ({"decoupled_weight_decay": "x"}, "decoupled_weight_decay='x'"),
+        ({"schedule": "step"}, "schedule='step'.*constant, cosine"),
+        ({"optimizer": "eve"}, "optimizer='eve'.*sgd, momentum, nag, rmsprop, adagrad, adadelta, adam, nadam"),
         ({"activation": None}, "activation=None"),
         ({"weight_init": 3}, "weight_init=3"),
         ({"loss": "l2"}, "loss='l2'"),
@@ -319,11 +331,12 @@ def test_bad_data_are_refused(change, words, data, monkeypatch):
 
 def test_every_setting_reaches_the_maths(data):
     """Each field of Config changes the parameters that come out."""
+    data = blobs(inputs=25)
     changes = {
         "epochs": 2, "batch_size": 16, "learning_rate": 0.003, "weight_decay": 0.1, "num_layers": 1, "hidden_size": 8,
         "activation": "tanh", "weight_init": "He", "loss": "mean_squared_error", "optimizer": "adam",
         "momentum": 0.5, "beta": 0.5, "beta1": 0.5, "beta2": 0.5, "epsilon": 0.1, "dropout": 0.3, "patience": 1,
-        "seed": 9,
+        "seed": 9, "schedule": "cosine", "warmup": 1, "decoupled_weight_decay": 0.1, "flip": 0.3, "mixup": 0.2,
     }  # fmt: skip
     user = {"momentum": "nag", "beta": "rmsprop"}
     assert set(changes) == {field.name for field in dataclasses.fields(Config)}
@@ -335,6 +348,32 @@ def test_every_setting_reaches_the_maths(data):
         after, history = model_train(data, **(settings | {name: value}))
         different = before.theta.shape != after.theta.shape or (before.theta != after.theta).any()
         assert different if name != "patience" else len(history) < 40, name
+
+
+@pytest.mark.parametrize("batch_size", [64, 1000])
+@pytest.mark.parametrize("decay", ["weight_decay", "decoupled_weight_decay"])
+def test_warm_up_cosine_and_decay_are_what_an_independent_library_does(decay, batch_size, data):
+    """Three epochs beside optax's adam, which gets each step's rate, and AdamW's decay, from the equations."""
+    config = Config(
+        epochs=3, batch_size=batch_size, hidden_size=6, activation="tanh", optimizer="adam", learning_rate=0.05,
+        epsilon=1e-3, schedule="cosine", warmup=1.5, **{decay: 0.3},
+    )  # fmt: skip
+    learner, peer = Learner(data, config), Learner(data, config).params
+    is_weight = np.concatenate([np.r_[np.ones(W.size), np.zeros(b.size)] for W, b in peer.layers])
+    rule = optax.inject_hyperparams(optax.adam)(0.0, eps=1e-3)
+    state, order = rule.init(peer.theta), batches(Learner(data, config), epochs=3)
+    for t, index in enumerate(order, start=1):
+        learner.update(index)
+        H = forward_propagation(peer, data.x_train[index], "tanh")
+        gradient = backward_propagation(
+            peer, H, data.y_train[index], "tanh", "cross_entropy", weight_decay=config.weight_decay
+        )
+        rate = 0.05 * min(1, t / (len(order) / 2)) * (1 + math.cos(math.pi * t / len(order))) / 2
+        state.hyperparams["learning_rate"] = rate
+        updates, state = rule.update(gradient.theta, state)
+        decayed = rate * config.decoupled_weight_decay * is_weight * peer.theta
+        peer.theta[:] += np.asarray(updates) - decayed
+    np.testing.assert_allclose(learner.params.theta, peer.theta, rtol=0, atol=1e-9)
 
 
 def test_weight_decay_leaves_the_biases(data):

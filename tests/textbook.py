@@ -40,6 +40,26 @@ def rmsprop(w, gradient, steps, *, learning_rate, beta, epsilon):
     return w
 
 
+def adagrad(w, gradient, steps, *, learning_rate, epsilon):
+    v = np.zeros_like(w)
+    for _ in range(steps):
+        g = gradient(w)
+        v = v + g**2
+        w = w - learning_rate * g / (np.sqrt(v) + epsilon)
+    return w
+
+
+def adadelta(w, gradient, steps, *, learning_rate, beta, epsilon):
+    v = d = np.zeros_like(w)
+    for _ in range(steps):
+        g = gradient(w)
+        v = beta * v + (1 - beta) * g**2
+        delta = np.sqrt(d + epsilon) / np.sqrt(v + epsilon) * g
+        d = beta * d + (1 - beta) * delta**2
+        w = w - learning_rate * delta
+    return w
+
+
 def adam(w, gradient, steps, *, learning_rate, beta1, beta2, epsilon):
     m = v = np.zeros_like(w)
     for t in range(1, steps + 1):
