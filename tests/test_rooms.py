@@ -29,6 +29,9 @@ ROOMS = {  # module: the helpers and the packages that it may import, the standa
     "space": {"yaml", "helpers.checks", "helpers.config"},
     "study": {"optuna", "pandas", "sklearn", "helpers.config"},
     "sweep": {"optuna", "helpers.checks", "helpers.data", "helpers.space", "helpers.study", "helpers.training"},
+    "recipes": {
+        "numpy", "pandas", "helpers.config", "helpers.data", "helpers.evaluation", "helpers.training",
+    },
     "recording": {"numpy", "wandb"},
     "train": {
         "tqdm", "helpers.checks", "helpers.config", "helpers.data", "helpers.evaluation", "helpers.files",

@@ -1,0 +1,188 @@
+"""Recipes: settings with a name, each trained over several seeds: python -m helpers.recipes record --seeds 5
+
+Without a name all of them are run, a process a core. What comes out stands in helpers/results: recipes.csv, a row a
+run; curves.csv, a row an epoch; predictions/, what some networks say of each image. --table prints the README's table.
+"""
+
+import argparse
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from helpers.config import Config
+
+RESULTS = Path(__file__).parent / "results"
+RUNS, CURVES, PREDICTIONS = RESULTS / "recipes.csv", RESULTS / "curves.csv", RESULTS / "predictions"
+
+
+class Recipe(NamedTuple):
+    """What is trained, and what others report for it."""
+
+    about: str
+    settings: dict  # fields of Config
+    published: str = ""
+    dataset: str = "fashion_mnist"
+    test: bool = True  # False: it serves a comparison, so the test images stay unread
+    predictions: bool = False  # whether to keep what it says of each image
+
+
+MODERN = {
+    "batch_size": 256, "weight_init": "He", "dropout": 0.1, "schedule": "cosine", "warmup": 2, "flip": 0.5,
+    "mixup": 0.2, "decoupled_weight_decay": 0.02,
+}  # fmt: skip
+FAST = MODERN | {"num_layers": 2, "hidden_size": (1024, 512), "epochs": 25}
+TUNED = {"num_layers": 6, "hidden_size": 239, "batch_size": 32, "dropout": 0.026, "weight_init": "He"}
+MNIST = {"batch_size": 128, "weight_init": "He", "dropout": 0.2, "schedule": "cosine", "warmup": 1, "epochs": 15}
+
+RECIPES = {
+    "record": Recipe(
+        "the best network of three dense layers", MODERN | {"num_layers": 2, "hidden_size": (2048, 1024), "epochs": 60},
+        "0.9011, nine hidden layers, augmentation, 350 epochs", predictions=True,
+    ),
+    "fast": Recipe("three dense layers in under three minutes", FAST, "0.9009, the task was 0.90", predictions=True),
+    "tuned-6x239": Recipe(
+        "six layers of 239 from a Keras tuner, with early stopping",
+        TUNED | {"epochs": 20, "patience": 5, "schedule": "cosine", "decoupled_weight_decay": 0.1},
+        "validation 0.9055, test 0.8950",
+    ),
+    "overfit-6x239": Recipe(
+        "the same for 100 epochs, to watch it overfit", TUNED | {"epochs": 100}, "validation 0.9000, train 0.9838",
+        test=False,
+    ),
+    "grid": Recipe("the best of the course's grid by its mean: 128×3, the defaults", {}, "validation 0.8925"),
+    "256x4": Recipe(
+        "the best of forty repositories of this assignment: 256×4",
+        {"num_layers": 4, "hidden_size": 256, "batch_size": 128, "dropout": 0.1, "schedule": "cosine", "epochs": 15},
+        "0.8948",
+    ),
+    "1024": Recipe(
+        "one hidden layer, 784-1024-10",
+        {"num_layers": 1, "hidden_size": 1024, "batch_size": 128, "dropout": 0.2, "schedule": "cosine", "epochs": 15},
+        "0.8946",
+    ),
+    "256-128-100": Recipe(
+        "the data set's own table: 256-128-100",
+        {"hidden_size": (256, 128, 100), "dropout": 0.1, "schedule": "cosine", "epochs": 15},
+        "0.8833",
+    ),
+    "mnist-128x3": Recipe("MNIST, 128×3", MNIST | {"hidden_size": 128}, "0.9667", "mnist"),
+    "mnist-256x2": Recipe("MNIST, 256×2", MNIST | {"num_layers": 2, "hidden_size": 256}, "0.9701", "mnist"),
+    "mnist-512-256": Recipe(
+        "MNIST, 512-256", MNIST | {"num_layers": 2, "hidden_size": (512, 256)}, "0.9748; 0.9794 claimed", "mnist"
+    ),
+}  # fmt: skip
+
+# What each technique brings: `fast` without it.
+ABLATIONS = {
+    "mirror": {"flip": 0.0},
+    "mixup": {"mixup": 0.0},
+    "cosine": {"schedule": "constant", "warmup": 0.0},
+    "decay": {"decoupled_weight_decay": 0.0},
+    "dropout": {"dropout": 0.0},
+    "all": {
+        "flip": 0.0, "mixup": 0.0, "schedule": "constant", "warmup": 0.0, "decoupled_weight_decay": 0.0, "dropout": 0.0,
+    },
+}  # fmt: skip
+RECIPES |= {
+    f"fast-without-{name}": Recipe("", FAST | change, test=False, predictions=name == "mixup")
+    for name, change in ABLATIONS.items()
+}
+
+
+def run(name, seed):
+    """Train the recipe once; return (row of RUNS, rows of CURVES, Ŷ of the validation and the test images).
+
+    The test images are read once, after the training, at the epoch that the validation images picked; precision and
+    recall are macro means. Raises FileNotFoundError where there is no data.
+    """
+    from helpers.data import load_data
+    from helpers.evaluation import accuracy, per_class, predict
+    from helpers.training import model_train
+
+    recipe = RECIPES[name]
+    config = Config(**recipe.settings, seed=seed)
+    data = load_data(recipe.dataset)
+    params, history = model_train(data, **vars(config), progress=False)
+    best = history.iloc[history.attrs["best_epoch"] - 1]
+    row = {"recipe": name, "seed": seed, "epochs": len(history), "best_epoch": int(best.epoch)}
+    row |= {column: best[column] for column in history.columns[1:5]}
+    row |= dict.fromkeys(("test_accuracy", "test_precision", "test_recall"), np.nan)
+    said = {"val": predict(params, data.x_val, activation=config.activation, mirror=config.flip > 0)}
+    if recipe.test:
+        said["test"] = predict(params, data.x_test, activation=config.activation, mirror=config.flip > 0)
+        scores = per_class(said["test"], data.y_test, data.class_names).loc["macro mean"]
+        row |= {"test_accuracy": accuracy(said["test"], data.y_test)}
+        row |= {f"test_{score}": scores[score] for score in ("precision", "recall")}
+    row["seconds"] = history["seconds"].sum()
+    return pd.DataFrame([row]), history.assign(recipe=name, seed=seed), said
+
+
+def keep(path, rows, keys):
+    """Put the rows into the CSV file, in place of those of the same keys; a crash leaves the old file."""
+    rows = pd.concat([pd.read_csv(path), rows]) if path.exists() else rows
+    rows = rows.drop_duplicates(keys, keep="last").sort_values(keys)
+    aside = path.with_suffix(".new")
+    rows[[*keys, *rows.columns.difference(keys, sort=False)]].round(5).to_csv(aside, index=False)
+    os.replace(aside, path)
+
+
+def keep_predictions(path, said):
+    """Keep the most probable class and its probability for each row of each part's Ŷ (N, 10)."""
+    path.parent.mkdir(exist_ok=True)
+    arrays = {f"{part}_class": Y_hat.argmax(axis=1).astype(np.uint8) for part, Y_hat in said.items()}
+    arrays |= {f"{part}_probability": Y_hat.max(axis=1).astype(np.float16) for part, Y_hat in said.items()}
+    aside = path.with_suffix(".new.npz")
+    np.savez_compressed(aside, **arrays)
+    os.replace(aside, path)
+
+
+def table(names=RECIPES):
+    """Return what RUNS says of these recipes, a Markdown table."""
+    rows = pd.read_csv(RUNS)
+    lines = ["| recipe | | published | validation | test | seeds | epochs | seconds a run |", "|---" * 8 + "|"]
+    for name in names:
+        recipe, own = RECIPES[name], rows[rows.recipe == name]
+        if len(own):
+            scores = [f"{own[c].mean():.4f} ± {own[c].std():.4f}" for c in ("val_accuracy", "test_accuracy")]
+            cells = [f"`{name}`", recipe.about, recipe.published, scores[0], scores[1] if recipe.test else ""]
+            cells += [len(own), f"{own.epochs.mean():.0f}", f"{own.seconds.mean():.0f}"]
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def main(arguments=None):
+    """Run the recipes that are named; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.recipes", description=__doc__, allow_abbrev=False)
+    parser.add_argument("names", nargs="*", metavar="recipe", help=", ".join(RECIPES))
+    parser.add_argument("--seeds", type=int, default=3, help="how many: 0, 1, … (default: 3)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    parser.add_argument("--table", action="store_true", help="print the table of what was run, and run nothing")
+    given = parser.parse_args(arguments)
+    for name in given.names:
+        if name not in RECIPES:
+            parser.error(f"{name!r} is unknown; choose of: {', '.join(RECIPES)}")
+    if given.seeds < 1 or given.workers < 1:
+        parser.error(f"--seeds {given.seeds} --workers {given.workers}: both must be at least 1")
+    names = given.names or list(RECIPES)
+    if not given.table:
+        with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
+            for done in as_completed(pool.submit(run, name, seed) for name in names for seed in range(given.seeds)):
+                row, curve, said = done.result()
+                print(row.to_csv(index=False, sep="\t", float_format="%.4f"), end="", flush=True)
+                name, seed = row.loc[0, ["recipe", "seed"]]
+                if RECIPES[name].predictions:
+                    keep_predictions(PREDICTIONS / f"{name}-{seed}.npz", said)
+                keep(CURVES, curve, ["recipe", "seed", "epoch"])
+                keep(RUNS, row, ["recipe", "seed"])
+    print(table(names))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

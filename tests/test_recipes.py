@@ -1,0 +1,97 @@
+"""Recipes: what they say is a configuration, what they leave behind is whole, and the README says the same."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import recipes
+from helpers.config import Config
+from helpers.recipes import RECIPES, Recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_a_configuration(name):
+    config = Config(**RECIPES[name].settings)
+    assert config.seed == 0  # the seeds are the command's
+    assert not set(name) & set(" /\\")
+
+
+def test_an_ablation_is_the_fast_recipe_with_one_thing_gone():
+    fast = Config(**RECIPES["fast"].settings)
+    for name, change in recipes.ABLATIONS.items():
+        config = Config(**RECIPES[f"fast-without-{name}"].settings)
+        assert {key for key, value in vars(fast).items() if vars(config)[key] != value} == set(change)
+        assert all(value == getattr(Config, key) for key, value in change.items())  # gone is the default
+
+
+@pytest.fixture
+def tiny(monkeypatch, sample, tmp_path):
+    """Two small recipes on the sample, in threads, that write into a folder of their own."""
+    settings = {"epochs": 2, "batch_size": 256, "num_layers": 1, "hidden_size": 16}
+    mine = {
+        "a": Recipe("flips", settings | {"flip": 0.5}, "0.9", predictions=True),
+        "b": Recipe("none", settings, test=False),
+    }
+    monkeypatch.setattr(recipes, "RECIPES", mine)
+    monkeypatch.setattr("helpers.data.load_data", lambda dataset: sample)
+    monkeypatch.setattr(recipes, "ProcessPoolExecutor", lambda workers, context: ThreadPoolExecutor(1))
+    for name in ("RUNS", "CURVES", "PREDICTIONS"):
+        monkeypatch.setattr(recipes, name, tmp_path / getattr(recipes, name).name)
+    return tmp_path
+
+
+def test_the_command_runs_every_seed_and_keeps_what_comes_out(tiny, sample, capsys):
+    assert recipes.main(["--seeds", "2", "--workers", "1"]) == 0
+    runs, curves = pd.read_csv(recipes.RUNS), pd.read_csv(recipes.CURVES)
+    assert runs[["recipe", "seed"]].to_numpy().tolist() == [["a", 0], ["a", 1], ["b", 0], ["b", 1]]
+    assert (runs.test_accuracy.notna() == [True, True, False, False]).all()  # b leaves the test images unread
+    assert len(curves) == 8
+    assert sorted(path.name for path in recipes.PREDICTIONS.iterdir()) == ["a-0.npz", "a-1.npz"]
+    kept = np.load(recipes.PREDICTIONS / "a-1.npz")
+    hits = kept["test_class"] == sample.y_test.argmax(axis=1)
+    assert hits.mean() == pytest.approx(runs.test_accuracy[1], abs=1e-5)
+    assert ((kept["val_probability"] >= 0.1) & (kept["val_probability"] <= 1)).all()
+    best = curves[(curves.recipe == "b") & (curves.seed == 0)].val_accuracy.max()
+    assert runs.val_accuracy[2] == best
+    assert f"{runs.val_accuracy[:2].mean():.4f} ± {runs.val_accuracy[:2].std():.4f}" in capsys.readouterr().out
+
+
+def test_a_run_again_takes_the_place_of_its_row(tiny):
+    for _ in range(2):
+        recipes.main(["b", "--seeds", "1"])
+    recipes.main(["a", "--seeds", "1"])
+    assert list(pd.read_csv(recipes.RUNS).recipe) == ["a", "b"]
+    assert len(pd.read_csv(recipes.CURVES)) == 4
+
+
+def test_a_crash_while_writing_leaves_the_old_file(tiny, monkeypatch):
+    recipes.main(["b", "--seeds", "1"])
+    before = recipes.RUNS.read_bytes()
+    monkeypatch.setattr("os.replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        recipes.main(["a", "--seeds", "1"])
+    assert recipes.RUNS.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["fats"], "'fats' is unknown.*fast"), (["--seeds", "0"], "--seeds 0.*at least 1"), (["--seeds", "x"], "'x'")],
+)
+def test_nonsense_ends_with_exit_code_2(arguments, words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        recipes.main(arguments)
+    assert caught.value.code == 2
+    assert re.search(words, capsys.readouterr().err)
+
+
+def test_the_readme_shows_the_table(capsys):
+    assert recipes.main(["--table"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    missing = [line for line in table if line not in readme]
+    assert not missing
+    assert len(table) > 10
