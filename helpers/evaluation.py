@@ -65,3 +65,19 @@ def confident_mistakes(Y_hat, Y, count):
     """Return the indices of the `count` wrong predictions with the highest probability, the surest first."""
     wrong = np.flatnonzero(Y_hat.argmax(axis=1) != Y.argmax(axis=1))
     return wrong[np.argsort(-Y_hat[wrong].max(axis=1), kind="stable")][:count]
+
+
+def calibration(probability, hit, bins=15):
+    """Return (table, ECE): is a network right as often as it is sure?
+
+    probability (N,): of the class that it named; hit (N,): whether that is the right one. The table has a row a bin
+    of equal width that holds any image: mean probability, accuracy, images. The expected calibration error is the
+    mean of |accuracy − probability| over the bins, weighed by their images: Guo et al. 2017, equation 3.
+    """
+    import pandas as pd
+
+    which = np.minimum((probability * bins).astype(int), bins - 1)
+    rows = pd.DataFrame({"probability": probability.astype(float), "accuracy": hit, "images": 1})
+    table = rows.groupby(which).agg({"probability": "mean", "accuracy": "mean", "images": "sum"})
+    gap = (table["accuracy"] - table["probability"]).abs()
+    return table.reset_index(drop=True), float((gap * table["images"]).sum() / len(rows))

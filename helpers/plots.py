@@ -186,13 +186,63 @@ def confusion(matrix, class_names, title, source):
 
 def mistakes(X, Y, Y_hat, indices, class_names, title, source):
     """Images that were taken for something else: what the network said, how sure it was, and what it is."""
-    figure, axes = _figure(2, 6, size=(9.8, 4.8), title=title)
-    for index, axis in zip(indices, axes.flat):
-        said, truth = Y_hat[index].argmax(), Y[index].argmax()
-        _image(axis, X[index], f"{class_names[said]} {Y_hat[index, said]:.1%}", COLOURS[1])
-        axis.set_xlabel(f"is: {class_names[truth]}", fontsize=11)
-    for axis in axes.flat[len(indices) :]:
+    said, truth = Y_hat.argmax(axis=1), Y.argmax(axis=1)
+    above = [f"{class_names[said[i]]} {Y_hat[i, said[i]]:.1%}" for i in indices]
+    gallery(X[indices], above, [f"is: {class_names[truth[i]]}" for i in indices], title, source, COLOURS[1])
+
+
+def gallery(X, above, below, title, source, colour="black"):
+    """Images, six a row, each with a word above and one below."""
+    rows = -(-len(X) // 6)
+    figure, axes = _figure(rows, 6, size=(9.8, 2.3 * rows + 0.3), title=title)
+    for axis in axes.flat[len(X) :]:
         axis.set_axis_off()
+    for axis, pixels, over, under in zip(axes.flat, X, above, below):
+        _image(axis, pixels, over, colour)
+        axis.set_xlabel(under, fontsize=11)
+    _show(figure, source)
+
+
+def reliability(tables, title, source):
+    """How often the network is right, beside how sure it is. tables: {name: calibration's data frame}."""
+    figure, axes = _figure(1, len(tables), size=(4.6 * len(tables), 4.6), title=title, sharey=True, squeeze=False)
+    for axis, (name, table), colour in zip(axes.flat, tables.items(), COLOURS):
+        axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="sure as it is right")
+        area = 600 * table["images"] / table["images"].sum()
+        axis.scatter(table["probability"], table["accuracy"], area, color=colour, alpha=0.4)
+        axis.plot(table["probability"], table["accuracy"], "o-", color=colour, markersize=5)
+        axis.set(title=name, xlabel="how sure it is", xlim=(0.15, 1.03), ylim=(0.15, 1.05))
+        axis.xaxis.set_major_formatter(PercentFormatter(1))
+        axis.yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0, 0].set_ylabel("how often it is right")
+    axes[0, 0].legend()
+    _show(figure, source)
+
+
+def ablation(differences, title, source):
+    """What is lost without each thing. differences: {name: (mean, standard deviation, points of each seed)}."""
+    figure, axis = _figure(size=(9, 0.55 * len(differences) + 1.6), title=title)
+    for row, (mean, deviation, points) in enumerate(differences.values()):
+        axis.errorbar(mean, row, xerr=deviation, fmt="o", markersize=9, capsize=4, color=COLOURS[0])
+        axis.plot(points, [row + 0.24] * len(points), "|", markersize=9, color="grey")
+    axis.set_yticks(range(len(differences)), list(differences))
+    axis.axvline(0, color="grey", linestyle=":")
+    axis.set(xlabel="validation accuracy beside the whole recipe's, points", ylim=(len(differences) - 0.4, -0.6))
+    _show(figure, source)
+
+
+def overfitting(curves, marks, title, source):
+    """Mean and spread over seeds of training and validation, epoch by epoch. curves: rows with seed and epoch."""
+    figure, axes = _figure(1, 2, size=(9.8, 4.2), title=title)
+    for axis, what in zip(axes, ("loss", "accuracy")):
+        for part, label in (("train", "training"), ("val", "validation")):
+            seeds = curves.pivot_table(index="epoch", columns="seed", values=f"{part}_{what}")
+            (line,) = axis.plot(seeds.index, seeds.mean(axis=1), label=label)
+            axis.fill_between(seeds.index, seeds.min(axis=1), seeds.max(axis=1), color=line.get_color(), alpha=0.25)
+        for mark in marks:
+            axis.axvline(mark, color="grey", linestyle=":")
+        _epochs(axis, what)
+    axes[0].legend()
     _show(figure, source)
 
 

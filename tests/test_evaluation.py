@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from helpers.evaluation import CHUNK, accuracy, confident_mistakes, confusion_matrix, evaluate, per_class, predict
+from helpers.evaluation import (
+    CHUNK,
+    accuracy,
+    calibration,
+    confident_mistakes,
+    confusion_matrix,
+    evaluate,
+    per_class,
+    predict,
+)
 from helpers.functions import LOSSES
 from helpers.network import forward_propagation, intial_weights
 
@@ -78,3 +87,21 @@ def test_with_its_mirror_image_the_prediction_is_the_mean_of_both(sample):
     assert (abs(one - other) > 1e-3).any()
     loss, share = evaluate(params, X, Y, activation="ReLU", loss="cross_entropy", mirror=True)
     assert (loss, share) == (LOSSES["cross_entropy"][0](both, Y), accuracy(both, Y))
+
+
+def test_calibration_by_hand():
+    """Two bins: four images at 0.7 of which three are right, one at 0.25 that is right, and the border at 1."""
+    probability = np.array([0.7, 0.7, 0.7, 0.7, 0.25, 1.0])
+    table, error = calibration(probability, np.array([True, True, True, False, True, True]), bins=2)
+    np.testing.assert_allclose(table.probability, [0.25, (4 * 0.7 + 1) / 5])
+    np.testing.assert_allclose(table.accuracy, [1, 4 / 5])
+    assert list(table.images) == [1, 5]
+    assert error == pytest.approx((0.75 + 5 * (0.8 - 3.8 / 5)) / 6)
+
+
+def test_who_is_right_as_often_as_sure_has_no_calibration_error():
+    rng = np.random.default_rng(0)
+    probability = rng.uniform(0.1, 1, 200_000)
+    hit = rng.random(200_000) < probability
+    assert calibration(probability, hit)[1] < 0.01
+    assert calibration(probability, hit & (rng.random(200_000) < 0.8))[1] > 0.1
