@@ -16,6 +16,7 @@ PATIENCE = {
     "x_file_stream_retry_max": 4, "x_file_stream_retry_wait_max_seconds": 2, "x_file_stream_timeout_seconds": 10,
     "x_file_transfer_retry_max": 2, "x_file_transfer_retry_wait_max_seconds": 1, "x_file_transfer_timeout_seconds": 30,
 }  # fmt: skip
+NOT_OF_THE_TRAINING = ("test", "allow_sample", "wandb_project", "wandb_entity", "checkpoint", "resume", "model")
 QUIET = {"silent": True, "console": "off", "x_disable_stats": True, "disable_git": True, "x_disable_meta": True}
 
 
@@ -25,7 +26,7 @@ class Recorder:
     def __init__(self, given, name):
         os.environ.setdefault("WANDB_SILENT", "true")
         self.broken = False
-        own = {key: given[key] for key in ("test", "allow_sample", "wandb_project", "wandb_entity")}
+        own = {key: given[key] for key in NOT_OF_THE_TRAINING}
         config = {key: value for key, value in given.items() if key not in own}
         settings = {"project": given["wandb_project"], "entity": given["wandb_entity"], "name": name, "config": config}
         reason = _why_offline()
@@ -79,8 +80,10 @@ class Recorder:
         self._try(files)
 
     def finish(self, exit_code):
-        """Close the run; with an exit code other than 0, W&B shows it as failed."""
-        self._try(lambda: self.run.finish(exit_code=exit_code))
+        """Close the run, once; with an exit code other than 0, W&B shows it as failed."""
+        run, self.run = self.run, None
+        if run:
+            self._try(lambda: run.finish(exit_code=exit_code))
 
     def _try(self, action):
         try:

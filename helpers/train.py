@@ -5,7 +5,9 @@ The run is recorded by W&B. Without an account or a network it is recorded on di
 
 import argparse
 import os
+import signal
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 
 from helpers import checks
@@ -54,6 +56,9 @@ def build_parser():
     add(None, "patience", int, "stop after so many epochs without a better validation accuracy")
     add(None, "seed", int, "of weights, order, dropout and augmentation")
     parser.add_argument("--test", action="store_true", help="evaluate the best epoch on the test images too")
+    parser.add_argument("--checkpoint", metavar="FILE", help="write the training there after every epoch")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint, if there is one yet")
+    parser.add_argument("--model", metavar="FILE", help="write the trained network there, for helpers.predict")
     parser.add_argument("--allow_sample", action="store_true", help="use the small sample where there is no full data")
     return parser
 
@@ -73,17 +78,43 @@ def read_arguments(arguments=None):
 
 
 def main(arguments=None):
-    """Train, print, record; return the exit code: 0, or 1 if training diverged or there is no data."""
+    """Train, print, record; return the exit code.
+
+    0; 1 if training diverged or there is no data; 2 for arguments that make no sense; 143 after SIGTERM, which ends the
+    training as Ctrl-C does: what was trained is kept, and W&B's run is closed.
+    """
     given = read_arguments(arguments)
 
     from helpers.recording import Recorder
 
     recorder = Recorder(given, run_name(Config(**_settings(given))))
+    with _terminated_as_interrupted() as terminated:
+        try:
+            code = _train(recorder, given | recorder.config)  # a sweep's file of parameters comes before the flags
+        except KeyboardInterrupt:  # before or after the training
+            code = 130
+        except BaseException:
+            recorder.finish(1)
+            raise
+        code = 143 if terminated else code
+        recorder.finish(code)
+    return code
+
+
+@contextmanager
+def _terminated_as_interrupted():
+    """Let SIGTERM raise KeyboardInterrupt; yield a list that then is not empty."""
+    terminated = []
+
+    def stop(number, frame):
+        terminated.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
-        return _train(recorder, given | recorder.config)  # a sweep's file of parameters comes before the flags
-    except BaseException:
-        recorder.finish(1)
-        raise
+        yield terminated
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_name(config):
@@ -98,6 +129,7 @@ def run_name(config):
 def _train(recorder, given):
     from tqdm.auto import tqdm
 
+    from helpers.checkpoint import save_model
     from helpers.data import load_data
     from helpers.evaluation import evaluate, predict
     from helpers.training import COLUMNS, TrainingDiverged, model_train
@@ -107,7 +139,6 @@ def _train(recorder, given):
         data = load_data(given["dataset"], allow_sample=given["allow_sample"])
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
-        recorder.finish(1)
         return 1
     recorder.images(data)
 
@@ -118,7 +149,11 @@ def _train(recorder, given):
 
     print("  ".join(COLUMNS))
     try:
-        params, history = model_train(data, **asdict(config), log=log)
+        own = {"checkpoint": given["checkpoint"], "resume": given["resume"]}
+        params, history = model_train(data, **asdict(config), **own, log=log)
+    except ValueError as error:  # the checkpoint's
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except TrainingDiverged as error:
         reason = str(error).split(":")[0]
         print(f"error: {reason}", file=sys.stderr)
@@ -138,7 +173,12 @@ def _train(recorder, given):
     recorder.results(
         params, history, predict(params, data.x_val, activation=config.activation, mirror=config.flip > 0), data
     )
-    recorder.finish(0)
+    if given["model"]:
+        try:
+            save_model(given["model"], params, config, data.class_names)
+        except OSError as error:
+            print(f"error: the network could not be written: {error}", file=sys.stderr)
+            return 1
     return 0
 
 

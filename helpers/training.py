@@ -1,9 +1,11 @@
-"""model_train: the epoch loop, with validation and early stopping; an interrupted run keeps what it has."""
+"""model_train: the epoch loop, with validation, early stopping and checkpoints; nothing that was trained is lost."""
 
 import math
 import os
 import sys
 import time
+import warnings
+from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -11,6 +13,7 @@ from tqdm.auto import tqdm
 
 from helpers import checks
 from helpers.augmentation import flip, mirrored, mixup
+from helpers.checkpoint import resume_training, save_training
 from helpers.config import Config
 from helpers.evaluation import accuracy, evaluate
 from helpers.functions import LOSSES
@@ -52,12 +55,14 @@ class TrainingDiverged(ArithmeticError):
         self.epoch, self.step = epoch, step
 
 
-def model_train(data, *, log=None, progress=True, **settings):
+def model_train(data, *, log=None, progress=True, checkpoint=None, resume=False, **settings):
     """Train a network on data.x_train and return (params, history): the best epoch's parameters, and every epoch.
 
     data: a Dataset, or anything with its arrays. settings: the fields of Config by name, such as epochs=10,
     batch_size=64, learning_rate=0.001, num_layers=3, hidden_size=128, optimizer="nadam", patience=3, seed=0.
     log: called with each epoch's row, a dict. progress: show a bar (never where the variable CI is set).
+    checkpoint: a file to write after every epoch, from which resume=True goes on, with bitwise the same end as
+    without the stop (the rows of the epochs before are logged again); where there is none yet, it starts anew.
 
     history is a data frame with a row an epoch: epoch, train_loss and train_accuracy (summed up on the way, while
     the weights change, without the weight decay's penalty), val_loss, val_accuracy, seconds. history.attrs holds
@@ -71,33 +76,29 @@ def model_train(data, *, log=None, progress=True, **settings):
     check_data(data)
     if config.flip:
         mirrored(data.x_train[:1])  # a ValueError now, if these are no images
-    learner = Learner(data, config)
-    last = learner.params.theta.copy()
-    best_score, best_epoch, best = None, None, None
-    rows, interrupted = [], False
+    learner, interrupted = Learner(data, config), False
+    _open_checkpoint(checkpoint, resume, learner)
     try:
         with threadpool_limits(BLAS_THREADS, "blas"), np.errstate(all="ignore"), progress_bar(progress, "batch") as bar:
-            for epoch in range(1, config.epochs + 1):
+            for row in learner.rows if log else ():
+                log(row)
+            while len(learner.rows) < config.epochs and not learner.out_of_patience():
+                epoch = len(learner.rows) + 1
                 started = time.perf_counter()
                 row = {"epoch": epoch, **learner.train_epoch(epoch, bar), **learner.validate(epoch)}
                 row["seconds"] = time.perf_counter() - started
-                last = learner.params.theta.copy()
-                rows.append(row)
-                score = (epoch,) if data.x_val is None else (row["val_accuracy"], -row["val_loss"])
-                if best is None or score > best_score:
-                    best_score, best_epoch, best = score, epoch, last
+                learner.note(row)
+                if checkpoint:
+                    _write_checkpoint(checkpoint, learner)
                 if log:
                     log(row)
-                if config.patience and epoch - best_epoch >= config.patience:
-                    break
     except KeyboardInterrupt:
         interrupted = True
-        best = learner.params.theta if best is None else best
     except TrainingDiverged as error:
-        error.params = as_params(last, learner.sizes)
-        error.history = _history(rows, data, best_epoch, interrupted)
+        error.params, error.history = as_params(learner.last, learner.sizes), _history(learner, interrupted)
         raise
-    return as_params(best, learner.sizes), _history(rows, data, best_epoch, interrupted)
+    best = learner.params.theta if learner.best is None else learner.best
+    return as_params(best, learner.sizes), _history(learner, interrupted)
 
 
 class Learner:
@@ -117,6 +118,8 @@ class Learner:
         self.memory = memory(self.rule, self.params.theta)
         self.t = 0  # updates so far
         self.rng = np.random.default_rng([config.seed, 1])  # not the stream that drew the weights
+        self.rows, self.best_epoch = [], None  # of the finished epochs
+        self.last, self.best = self.params.theta.copy(), None  # theta after the last and after the best of them
         self.arrays = {}  # size of a batch -> the arrays it is worked on in
 
     def train_epoch(self, epoch, bar):
@@ -179,6 +182,21 @@ class Learner:
         rise = min(1, self.t / (config.warmup * epoch)) if config.warmup else 1
         return config.learning_rate * rise * SCHEDULES[config.schedule](self.t / (config.epochs * epoch))
 
+    def note(self, row):
+        """Keep the row of an epoch that is over, and its parameters if they are the best so far."""
+
+        def score(row):  # without validation data the last epoch is the best
+            return (row["epoch"],) if self.data.x_val is None else (row["val_accuracy"], -row["val_loss"])
+
+        self.rows.append(row)
+        self.last = self.params.theta.copy()
+        if self.best is None or score(row) > score(self.rows[self.best_epoch - 1]):
+            self.best, self.best_epoch = self.last, row["epoch"]
+
+    def out_of_patience(self):
+        """Whether `patience` epochs have brought nothing better."""
+        return bool(self.config.patience and self.rows and len(self.rows) - self.best_epoch >= self.config.patience)
+
     def make_arrays(self, N):
         """Return X, Y, the dropout masks (None without dropout) and the buffers of a batch of N samples."""
         X, Y = (np.empty((N, a.shape[1]), a.dtype) for a in (self.data.x_train, self.data.y_train))
@@ -221,11 +239,32 @@ def check_data(data):
             raise ValueError(f"{name} is {array.dtype}; x_train is {data.x_train.dtype}: convert one with astype")
 
 
-def _history(rows, data, best_epoch, interrupted):
+def _open_checkpoint(path, resume, learner):
+    """Bring the learner to where the checkpoint is, if it is to; ValueError if it cannot be."""
+    if path is None:
+        if resume:
+            raise ValueError("resume=True needs checkpoint=, the file to go on from")
+    elif not Path(path).resolve().parent.is_dir():
+        raise ValueError(f"checkpoint={str(path)!r} is in a folder that does not exist: make it first")
+    elif Path(path).exists():
+        if not resume:
+            raise ValueError(f"checkpoint={str(path)!r} exists: resume=True goes on from it; or delete it")
+        resume_training(path, learner)
+
+
+def _write_checkpoint(path, learner):
+    try:
+        save_training(path, learner)
+    except OSError as error:
+        warnings.warn(f"checkpoint {path} could not be written ({error}); the training goes on", stacklevel=3)
+
+
+def _history(learner, interrupted):
     import pandas as pd  # slow to import: only when there is something to show
 
-    history = pd.DataFrame(rows, columns=COLUMNS)
-    history.attrs = {"data": getattr(data, "name", "data"), "best_epoch": best_epoch, "interrupted": interrupted}
+    history = pd.DataFrame(learner.rows, columns=COLUMNS)
+    name = getattr(learner.data, "name", "data")
+    history.attrs = {"data": name, "best_epoch": learner.best_epoch, "interrupted": interrupted}
     return history
 
 

@@ -44,7 +44,8 @@ FIGURES = {  # name: (arguments, whether it shows data)
     "mistakes": lambda sample: (X, Y, Y_HAT, np.arange(9), NAMES, "title", sample.name),
     "gallery": lambda sample: (X[:8], ["a"] * 8, ["b"] * 8, "title", sample.name),
     "reliability": lambda sample: (
-        {"a": pd.DataFrame({"probability": [0.4, 0.9], "accuracy": [0.5, 0.8], "images": [3, 9]})}, "title", sample.name,
+        {"a": pd.DataFrame({"probability": [0.4, 0.9], "accuracy": [0.5, 0.8], "images": [3, 9]})},
+        "title", sample.name,
     ),
     "ablation": lambda sample: ({"a": (-1.0, 0.2, [-1.2, -0.8]), "b": (0.1, 0.1, [0, 0.2])}, "title", sample.name),
     "overfitting": lambda sample: (

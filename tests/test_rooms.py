@@ -23,9 +23,11 @@ ROOMS = {  # module: the helpers and the packages that it may import, the standa
         "numpy", "pandas", "sklearn", "helpers.augmentation", "helpers.checks", "helpers.functions", "helpers.network",
     },
     "training": {
-        "numpy", "pandas", "threadpoolctl", "tqdm", "helpers.augmentation", "helpers.checks", "helpers.config",
-        "helpers.evaluation", "helpers.functions", "helpers.network", "helpers.optimizers",
+        "numpy", "pandas", "threadpoolctl", "tqdm", "helpers.augmentation", "helpers.checks", "helpers.checkpoint",
+        "helpers.config", "helpers.evaluation", "helpers.functions", "helpers.network", "helpers.optimizers",
     },
+    "checkpoint": {"numpy", "helpers.config", "helpers.network"},
+    "predict": {"numpy", "PIL", "helpers.checkpoint", "helpers.evaluation"},
     "space": {"yaml", "helpers.checks", "helpers.config"},
     "study": {"optuna", "pandas", "sklearn", "helpers.config"},
     "sweep": {"optuna", "helpers.checks", "helpers.data", "helpers.space", "helpers.study", "helpers.training"},
@@ -34,8 +36,9 @@ ROOMS = {  # module: the helpers and the packages that it may import, the standa
     },
     "recording": {"numpy", "wandb"},
     "train": {
-        "tqdm", "helpers.checks", "helpers.config", "helpers.data", "helpers.evaluation", "helpers.files",
-        "helpers.functions", "helpers.network", "helpers.optimizers", "helpers.recording", "helpers.training",
+        "tqdm", "helpers.checkpoint", "helpers.checks", "helpers.config", "helpers.data", "helpers.evaluation",
+        "helpers.files", "helpers.functions", "helpers.network", "helpers.optimizers", "helpers.recording",
+        "helpers.training",
     },
     "plots": {"numpy", "matplotlib", "IPython"},
 }  # fmt: skip

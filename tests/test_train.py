@@ -1,13 +1,17 @@
 """The command line: the course's flags, their spellings and choices, and what comes back for nonsense."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from helpers import train
+from helpers.checkpoint import load_model, read
 from helpers.config import Config
+from helpers.evaluation import evaluate
 from helpers.optimizers import OPTIMIZERS
 from helpers.train import build_parser, run_name
 from tests.conftest import blobs
@@ -101,7 +105,8 @@ CHANGES = {
     "dataset": "mnist", "epochs": 3, "batch_size": 16, "loss": "mean_squared_error", "optimizer": "adam",
     "learning_rate": 0.003, "momentum": 0.5, "beta": 0.5, "beta1": 0.5, "beta2": 0.5, "epsilon": 0.1,
     "weight_decay": 0.1, "weight_init": "random", "num_layers": 1, "hidden_size": "16,8,8", "activation": "tanh",
-    "dropout": 0.3, "seed": 9,
+    "dropout": 0.3, "seed": 9, "schedule": "cosine", "warmup": 1, "decoupled_weight_decay": 0.5, "flip": 0.5,
+    "mixup": 0.5,
 }  # fmt: skip
 
 
@@ -121,6 +126,53 @@ def test_every_flag_reaches_the_maths(name, monkeypatch, capsys):
     before = printed(monkeypatch, capsys, **user)
     assert len(before) == 2
     assert printed(monkeypatch, capsys, **(user | {name: CHANGES[name]})) != before
+
+
+def test_a_run_is_resumed_and_its_network_names_images(monkeypatch, capsys, tmp_path):
+    """Four epochs, then the same command again: the same table; the written network is the one that was trained."""
+    files = {"checkpoint": tmp_path / "run.ckpt", "model": tmp_path / "a.model", "epochs": 4}
+    first = printed(monkeypatch, capsys, **files)
+    with pytest.raises(AssertionError):  # exit code 2: it is there already
+        printed(monkeypatch, capsys, **files)
+    assert "resume=True goes on from it; or delete it" in capsys.readouterr().err
+    assert train.main(["--epochs=4", "--hidden_size=8", "--batch_size=32", "--resume",
+                       f"--checkpoint={files['checkpoint']}"]) == 0  # fmt: skip
+    rows = [line.split()[:5] for line in capsys.readouterr().out.splitlines()]
+    assert [row for row in rows if row[0].isdigit()] == first
+    params, config, names = load_model(files["model"])
+    data = blobs(inputs=784, seed=len("fashion_mnist"))
+    _, share = evaluate(params, data.x_val, data.y_val, activation=config.activation, loss=config.loss)
+    assert share == pytest.approx(max(float(row[4]) for row in first), abs=1e-3)
+    assert names == list(data.class_names)
+
+
+def test_a_folder_that_is_not_there_costs_the_file_but_not_the_run(monkeypatch, capsys, tmp_path):
+    with pytest.raises(AssertionError):  # exit code 1
+        printed(monkeypatch, capsys, model=tmp_path / "no" / "a.model")
+    said = capsys.readouterr()
+    assert "the network could not be written" in said.err
+    assert "validation accuracy" in said.out
+
+
+def test_sigterm_keeps_what_was_trained_and_ends_with_143(tmp_path):
+    """What an agent or a cluster sends: the checkpoint is whole, W&B's run is closed, and --resume goes on."""
+    checkpoint = tmp_path / "run.ckpt"
+    command = [
+        sys.executable, "-m", "helpers.train", "--allow_sample", "--hidden_size=32", "--epochs=300",
+        f"--checkpoint={checkpoint}", "--resume",
+    ]  # fmt: skip
+    surroundings = os.environ | {
+        "WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path), "DATASETS_DIR": "", "PYTHONUNBUFFERED": "1",
+    }  # fmt: skip
+    process = subprocess.Popen(command, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not process.stdout.readline().startswith("    2 "):
+        pass
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "Interrupted; what was trained so far is kept." in out
+    assert len(read(checkpoint, "checkpoint")[0]["rows"]) >= 2
+    assert list(tmp_path.glob("wandb/offline-run-*/files/history.csv"))
 
 
 def test_patience_ends_a_run(monkeypatch, capsys):

@@ -7,8 +7,6 @@ With no word it does all five (about half an hour; nothing else should run meanw
 race and scaling also draw their figure into .images/.
 """
 
-import contextlib
-import io
 import multiprocessing
 import os
 import platform
@@ -21,11 +19,9 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from helpers import training
-from helpers.data import load_data
 from tests.benchmark.contestants import CONTESTANTS
+from tests.benchmark.processes import contest, spin, train_on
 
 ROOT = Path(__file__).parents[2]
 OURS, FLOOR = "this project", "matrix products alone"
@@ -34,29 +30,18 @@ ALONE = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")
 CORE = max(os.sched_getaffinity(0))
 IMAGES, FEW = 53_760, 13_312  # multiples of every batch size
 
+GRID = """
+method: grid
+metric: {name: val_accuracy, goal: maximize}
+parameters:
+  seed: {values: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}
+  epochs: {value: 5}
+"""
 NETWORKS = [  # sizes of the hidden layers, batch size
     *(([width] * depth, batch) for width, depth in ((32, 3), (128, 3), (128, 5)) for batch in (16, 64, 256)),
     ([239] * 6, 32),
     ([1024, 512], 256),
 ]
-
-
-def images(count):
-    with contextlib.redirect_stdout(io.StringIO()):
-        data = load_data()
-    return data.x_train[:count], data.y_train[:count], data.x_val, data.y_val
-
-
-def contest(pipe, name, count, hidden, batch_size, optimizer):
-    """A contestant's process: an epoch each time it is told to, until it is asked for its accuracy."""
-    os.sched_setaffinity(0, {CORE})
-    X, Y, x_val, y_val = images(count)
-    epoch, predict = CONTESTANTS[name]([784, *hidden, 10], batch_size, optimizer, X, Y)
-    while pipe.recv() == "epoch":
-        started = time.perf_counter()
-        epoch()
-        pipe.send(time.perf_counter() - started)
-    pipe.send(predict and float((predict(x_val).argmax(axis=1) == y_val.argmax(axis=1)).mean()))
 
 
 def race(hidden, batch_size, optimizer, *, names=CONTESTANTS, count=FEW, rounds=5):
@@ -65,7 +50,7 @@ def race(hidden, batch_size, optimizer, *, names=CONTESTANTS, count=FEW, rounds=
     spawn, pipes, results = multiprocessing.get_context("spawn"), {}, {}
     for name in names:
         pipes[name], end = spawn.Pipe()
-        spawn.Process(target=contest, args=(end, name, count, hidden, batch_size, optimizer), daemon=True).start()
+        spawn.Process(target=contest, args=(end, CORE, name, count, hidden, batch_size, optimizer), daemon=True).start()
         end.close()  # so that a contestant that dies is an EOFError here
     seconds = {name: [] for name in names}
     for _ in range(1 + rounds):
@@ -147,33 +132,18 @@ def show_scaling():
             print(f"{label}: {value}: {times[OURS][-1]:.2f} s, floor {times[FLOOR][-1]:.2f} s", flush=True)
         for name, colour, style in ((OURS, "#0072B2", "o-"), (FLOOR, "#777777", "s:")):
             axes.plot([value for value, _ in points], times[name], style, color=colour, label=name)
-        axes.set(xlabel=label, xscale="log", yscale="log")
+        axes.set(xlabel=label, xscale="log", yscale="log" if axes is panels[0] else "linear")
         axes.set_xticks([value for value, _ in points], [str(value) for value, _ in points], minor=False)
         axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-        axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        if axes is panels[0]:
+            axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+        else:
+            axes.set_ylim(0)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("seconds for 54,000 images")
     panels[0].legend(frameon=False)
     plt.savefig(ROOT / ".images" / "scaling.png", dpi=150)
-
-
-def thread_time(pipe, cores, hidden, batch_size):
-    """A process that trains with the default thread setting on so many cores: seconds of an epoch, when told to."""
-    os.sched_setaffinity(0, cores)
-    X, Y, *_ = images(FEW)
-    epoch, _ = CONTESTANTS[OURS]([784, *hidden, 10], batch_size, "nadam", X, Y)
-    epoch()
-    with threadpool_limits(training.BLAS_THREADS, "blas"):
-        while pipe.recv():
-            started = time.perf_counter()
-            epoch()
-            pipe.send(time.perf_counter() - started)
-
-
-def spin():
-    while True:
-        pass
 
 
 def show_threads():
@@ -188,7 +158,7 @@ def show_threads():
         pipes = []
         for cores in ({CORE}, os.sched_getaffinity(0)):
             pipe, end = spawn.Pipe()
-            spawn.Process(target=thread_time, args=(end, cores, hidden, batch), daemon=True).start()
+            spawn.Process(target=train_on, args=(end, cores, FEW, hidden, batch), daemon=True).start()
             pipes.append(pipe)
         for busy in (False, True):
             other = spawn.Process(target=spin, daemon=True)
@@ -208,12 +178,14 @@ def show_threads():
                 f"| {default / one:.2f} |",
                 flush=True,
             )
+        for pipe in pipes:
+            pipe.send(False)
 
 
 def show_rest():
     """Start-up, loading, memory, evaluation, the search's workers."""
     script = "import resource, time; started = time.perf_counter(); "
-    memory = "; print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
+    memory = "\nprint(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
     load = "from helpers.data import load_data; data = load_data(); "
     evaluation = (
         load + "from helpers.network import intial_weights; from helpers.evaluation import predict; "
@@ -239,13 +211,17 @@ def show_rest():
     print(f"| `python -m helpers.train --help` | {statistics.median(seconds):.2f} s |")
     for workers in (1, 2, 1, 2):
         with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "grid.yaml").write_text(GRID)
             started = time.perf_counter()
             storage = f"sqlite:///{folder}/sweep.db"
             python(
-                "-m", "helpers.sweep", "sweep.yaml", "--trials", "16", "--workers", str(workers), "--storage", storage
-            )
+                "-m", "helpers.sweep", f"{folder}/grid.yaml", "--trials", "12", "--workers", str(workers),
+                "--storage", storage,
+            )  # fmt: skip
+            rate = 12 * 60 / (time.perf_counter() - started)
             print(
-                f"| the search, {workers} worker(s) | {16 * 60 / (time.perf_counter() - started):.1f} trials a minute |"
+                f"| the search, trials of 5 epochs of 784-128×3-10, {workers} worker(s) | {rate:.1f} a minute |",
+                flush=True,
             )
 
 

@@ -86,6 +86,9 @@ def torch_eager(sizes, batch_size, optimizer, X, Y, compiled=False):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     layers = [torch.nn.Linear(n, m) for n, m in pairwise(sizes)]
+    for layer in layers:  # the first weights of all the others
+        torch.nn.init.xavier_uniform_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
     between = [part for layer in layers[:-1] for part in (layer, torch.nn.ReLU())]
     network = torch.nn.Sequential(*between, layers[-1])
     rule = {"nadam": torch.optim.NAdam, "sgd": torch.optim.SGD}[optimizer]
