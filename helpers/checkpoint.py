@@ -67,17 +67,20 @@ def _head(kind, version, payload):
 
 def save_model(path, params, config, class_names):
     """Write a trained network, what it takes to use it, and the names of its classes. Raises OSError."""
-    inputs, classes = params.layers[0][0].shape[0], params.layers[-1][1].size
-    facts = {"config": asdict(config), "class_names": list(class_names), "inputs": inputs, "classes": classes}
+    inputs = params.layers[0][0].shape[0]
+    facts = {"config": asdict(config), "class_names": list(class_names), "inputs": inputs}
     write(path, "model", facts, {"theta": params.theta})
 
 
 def load_model(path):
     """Return (params, config, class_names) that save_model wrote; ValueError if the file is no model, or damaged."""
     facts, arrays = read(path, "model")
-    config = Config.of(**facts["config"])
-    sizes = layer_sizes(config.num_layers, config.hidden_size, facts["inputs"], facts["classes"])
-    return as_params(arrays["theta"], sizes), config, facts["class_names"]
+    try:
+        config, names = Config.of(**facts["config"]), [str(name) for name in facts["class_names"]]
+        sizes = layer_sizes(config.num_layers, config.hidden_size, facts["inputs"], len(names))
+        return as_params(arrays["theta"], sizes), config, names
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not hold a network: {error}") from None
 
 
 def save_training(path, learner):

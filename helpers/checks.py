@@ -16,11 +16,12 @@ def choice(name, value, allowed):
     raise ValueError(f"{name}={value!r} is unknown; choose one of: {', '.join(allowed)}")
 
 
-def whole(name, value, least=1):
-    """Return `value` as an int of at least `least`; ValueError for anything else (True and 3.0 included)."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least:
+def whole(name, value, least=1, most=math.inf):
+    """Return `value` as an int with least <= value <= most; ValueError for anything else (True and 3.0 included)."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and least <= value <= most:
         return int(value)
-    raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
+    limit = "" if most == math.inf else f" and at most {most:,}"
+    raise ValueError(f"{name}={value!r} must be a whole number, at least {least}{limit}")
 
 
 def number(name, value, *, above=-math.inf, least=-math.inf, below=math.inf):

@@ -29,6 +29,8 @@ class Buffers(NamedTuple):
     ones: np.ndarray  # (N,)
 
 
+MOST_PARAMS = 50_000_000
+
 # The spread of the first weights, from fan-in and fan-out. Each keeps the signal's size in its own way.
 WEIGHT_INITS = {
     # normal, standard deviation 0.05 whatever the layer's size (the default of Keras's RandomNormal)
@@ -42,13 +44,19 @@ WEIGHT_INITS = {
 
 def layer_sizes(num_layers, hidden_size, inputs=784, classes=10):
     """Return [d_0, …, d_L]. `hidden_size` is one int, or one int a hidden layer. ValueError if they do not fit."""
-    num_layers = checks.whole("num_layers", num_layers)
+    num_layers = checks.whole("num_layers", num_layers, most=1000)
     one_each = isinstance(hidden_size, (list, tuple))
     if one_each and len(hidden_size) != num_layers:
         raise ValueError(f"hidden_size={hidden_size!r} must be one whole number, or {num_layers}: one a hidden layer")
     hidden = hidden_size if one_each else [hidden_size] * num_layers
     hidden = [checks.whole("hidden_size", d) for d in hidden]
-    return [checks.whole("inputs", inputs), *hidden, checks.whole("classes", classes, least=2)]
+    sizes = [checks.whole("inputs", inputs), *hidden, checks.whole("classes", classes, least=2)]
+    if count_params(sizes) > MOST_PARAMS:
+        raise ValueError(
+            f"num_layers={num_layers} and hidden_size={hidden_size!r} make a network of {count_params(sizes):,} "
+            f"parameters; the most is {MOST_PARAMS:,}, a gigabyte and a half in training"
+        )
+    return sizes
 
 
 def count_params(sizes):

@@ -74,6 +74,8 @@ def model_train(data, *, log=None, progress=True, checkpoint=None, resume=False,
     """
     config = Config.of(**settings)
     check_data(data)
+    if log is not None and not callable(log):
+        raise ValueError(f"log={log!r} must be a function of one argument, the epoch's row")
     if config.flip:
         mirrored(data.x_train[:1])  # a ValueError now, if these are no images
     learner, interrupted = Learner(data, config), False
@@ -228,6 +230,9 @@ def flush(vector):
 
 def check_data(data):
     """Check the training and validation arrays; ValueError for shapes, dtypes, NaN, labels or emptiness."""
+    for name in ("x_train", "y_train", "x_val", "y_val"):
+        if not hasattr(data, name):
+            raise ValueError(f"data is a {type(data).__name__} without {name}; it must be a Dataset, as from load_data")
     checks.matrix("x_train", data.x_train, finite=True)
     checks.one_hot("y_train", data.y_train, rows=len(data.x_train))
     if data.x_val is not None:
@@ -244,6 +249,8 @@ def _open_checkpoint(path, resume, learner):
     if path is None:
         if resume:
             raise ValueError("resume=True needs checkpoint=, the file to go on from")
+    elif not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
+        raise ValueError(f"checkpoint={path!r} must be the name of a file")
     elif not Path(path).resolve().parent.is_dir():
         raise ValueError(f"checkpoint={str(path)!r} is in a folder that does not exist: make it first")
     elif Path(path).exists():
