@@ -27,7 +27,7 @@ def write(path, kind, facts, arrays):
     np.savez(payload, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
     payload = payload.getvalue()
     path = Path(path)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    aside = path.with_name(path.name + ".new")
     try:
         with open(aside, "wb") as file:
             file.write(_head(kind, VERSION, payload) + payload)
@@ -86,7 +86,7 @@ def load_model(path):
 def save_training(path, learner):
     """Write a learner as it stands at the end of an epoch. Raises OSError."""
     facts = {
-        "config": asdict(learner.config), "data": _fingerprint(learner.data), "t": learner.t, "rows": learner.rows,
+        "config": asdict(learner.config), "data": learner.fingerprint, "t": learner.t, "rows": learner.rows,
         "random": learner.rng.bit_generator.state, "best_epoch": learner.best_epoch,
     }  # fmt: skip
     memory = {f"memory_{k}": vector for k, vector in enumerate(learner.memory)}
@@ -96,7 +96,7 @@ def save_training(path, learner):
 def resume_training(path, learner):
     """Bring a new learner to where the checkpoint's was. ValueError, with what differs, if it is another training's."""
     facts, arrays = read(path, "checkpoint")
-    now = {**asdict(learner.config), **_fingerprint(learner.data)}
+    now = {**asdict(learner.config), **learner.fingerprint}
     then = {**facts["config"], **facts["data"]}
     differences = [
         f"{name} is {then.get(name)!r} there and {now.get(name)!r} here"
@@ -109,11 +109,11 @@ def resume_training(path, learner):
     for k, vector in enumerate(learner.memory):
         vector[:] = arrays[f"memory_{k}"]
     learner.t, learner.rows, learner.best_epoch = facts["t"], facts["rows"], facts["best_epoch"]
-    learner.best = arrays["best"]
+    learner.last, learner.best = arrays["theta"].copy(), arrays["best"]
     learner.rng.bit_generator.state = facts["random"]
 
 
-def _fingerprint(data):
+def fingerprint(data):
     """What tells one data set from another: shapes, dtype and a checksum of the training and validation arrays."""
     parts = {name: getattr(data, name) for name in ("x_train", "y_train", "x_val", "y_val")}
     return {

@@ -35,12 +35,12 @@ def number(name, value, *, above=-math.inf, least=-math.inf, below=math.inf):
 
 
 def matrix(name, X, *, rows=None, columns=None, finite=False):
-    """Check that X is a float array of two dimensions with at least one row; ValueError if it is not."""
+    """Check that X is a float array of two dimensions that is not empty; ValueError if it is not."""
     if not isinstance(X, np.ndarray) or X.ndim != 2 or X.dtype not in (np.float32, np.float64):
         kind = f"{X.dtype} array of shape {X.shape}" if isinstance(X, np.ndarray) else type(X).__name__
         raise ValueError(f"{name} is a {kind}; it must be a float32 or float64 array of two dimensions")
-    if X.shape[0] == 0:
-        raise ValueError(f"{name} has shape {X.shape}: it is empty; it needs at least one row")
+    if X.size == 0:
+        raise ValueError(f"{name} has shape {X.shape}: it is empty; it needs at least one row and one column")
     if (rows or X.shape[0], columns or X.shape[1]) != X.shape:
         raise ValueError(f"{name} has shape {X.shape}; it must be ({rows or 'any'}, {columns or 'any'})")
     if finite and not (math.isfinite(X.min()) and math.isfinite(X.max())):  # min and max pass NaN on

@@ -14,7 +14,7 @@ class Config:
 
     epochs: int = 10
     batch_size: int = 64
-    learning_rate: float = 0.001  # above 0
+    learning_rate: float = 0.001  # above 0; adadelta wants 1, with an epsilon of 1e-6
     schedule: str = "constant"  # a key of SCHEDULES, the learning rate's course: constant, cosine
     warmup: float = 0.0  # epochs in which the learning rate rises from 0, at least 0
     weight_decay: float = 0.0  # the λ of the L2 penalty (λ/2) Σ W², at least 0
@@ -37,13 +37,14 @@ class Config:
     seed: int = 0  # of the first weights, the order of the samples, dropout and augmentation
 
     def __post_init__(self):
+        _, *hidden, _ = layer_sizes(self.num_layers, self.hidden_size)  # raises where they do not fit
         checked = {
             "epochs": checks.whole("epochs", self.epochs),
             "batch_size": checks.whole("batch_size", self.batch_size),
             "learning_rate": checks.number("learning_rate", self.learning_rate, above=0),
             "schedule": checks.choice("schedule", self.schedule, SCHEDULES),
             "num_layers": checks.whole("num_layers", self.num_layers),
-            "hidden_size": tuple(self.hidden_size) if isinstance(self.hidden_size, list) else self.hidden_size,
+            "hidden_size": tuple(hidden) if isinstance(self.hidden_size, (list, tuple)) else hidden[0],
             "activation": checks.choice("activation", self.activation, ACTIVATIONS),
             "weight_init": checks.choice("weight_init", self.weight_init, WEIGHT_INITS),
             "loss": checks.choice("loss", self.loss, LOSSES),
@@ -56,7 +57,6 @@ class Config:
             checked[name] = checks.number(name, getattr(self, name), least=0, below=1)
         for name in ("warmup", "weight_decay", "decoupled_weight_decay", "mixup"):
             checked[name] = checks.number(name, getattr(self, name), least=0)
-        layer_sizes(self.num_layers, self.hidden_size)  # raises where they do not fit
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the way a frozen dataclass sets its own fields
 

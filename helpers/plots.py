@@ -193,7 +193,7 @@ def mistakes(X, Y, Y_hat, indices, class_names, title, source):
 
 def gallery(X, above, below, title, source, colour="black"):
     """Images, six a row, each with a word above and one below."""
-    rows = -(-len(X) // 6)
+    rows = max(1, -(-len(X) // 6))
     figure, axes = _figure(rows, 6, size=(9.8, 2.3 * rows + 0.3), title=title)
     for axis in axes.flat[len(X) :]:
         axis.set_axis_off()

@@ -21,6 +21,8 @@ def read_image(path):
             if image.size != (28, 28):
                 width, height = image.size
                 raise ValueError(f"{path} has {width} × {height} pixels; it must have 28 × 28")
+            if image.mode not in ("1", "L", "P", "RGB"):
+                raise ValueError(f"{path} has pixels of the kind {image.mode}; save it as grey or RGB with 8 bits each")
             return np.asarray(image.convert("L"), np.float32).reshape(1, 784) / np.float32(255)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image: {error}") from None
@@ -34,10 +36,10 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     try:
         params, config, names = load_model(given.model)
-        rows = [read_image(path) for path in given.images]
+        X = np.concatenate([read_image(path) for path in given.images]).astype(params.theta.dtype)
+        Y_hat = predict(params, X, activation=config.activation, mirror=config.flip > 0)
     except ValueError as error:
         parser.error(str(error))
-    Y_hat = predict(params, np.concatenate(rows), activation=config.activation, mirror=config.flip > 0)
     for path, y_hat in zip(given.images, Y_hat):
         print(f"{path}: " + ", ".join(f"{names[k]} {y_hat[k]:.1%}" for k in y_hat.argsort()[:-4:-1]))
     return 0

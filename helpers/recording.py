@@ -25,7 +25,7 @@ class Recorder:
 
     def __init__(self, given, name):
         os.environ.setdefault("WANDB_SILENT", "true")
-        self.broken = False
+        self.broken = self.failed = False
         own = {key: given[key] for key in NOT_OF_THE_TRAINING}
         config = {key: value for key, value in given.items() if key not in own}
         settings = {"project": given["wandb_project"], "entity": given["wandb_entity"], "name": name, "config": config}
@@ -49,6 +49,11 @@ class Recorder:
     def summary(self, **values):
         """Record what the run comes to."""
         self._try(lambda: self.run.summary.update(values))
+
+    def failure(self, reason):
+        """Record why the training failed."""
+        self.failed = True
+        self.summary(failure=reason)
 
     def images(self, data):
         """Record one image of each class, with the first epoch."""

@@ -9,6 +9,8 @@ import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from pathlib import Path
+from types import SimpleNamespace
 
 from helpers import checks
 from helpers.config import Config
@@ -36,12 +38,12 @@ def build_parser():
     add("-b", "batch_size", int, "images a step")
     add("-l", "loss", _name(LOSSES), ", ".join(LOSSES))
     add("-o", "optimizer", _name(OPTIMIZERS), ", ".join(OPTIMIZERS))
-    add("-lr", "learning_rate", float, "above 0")
+    add("-lr", "learning_rate", float, "above 0; adadelta wants 1, sgd 0.1")
     add("-m", "momentum", float, "of momentum and nag, at least 0 and below 1")
     add("-beta", "beta", float, "of rmsprop and adadelta, at least 0 and below 1")
     add("-beta1", "beta1", float, "of adam and nadam, at least 0 and below 1")
     add("-beta2", "beta2", float, "of adam and nadam, at least 0 and below 1")
-    add("-eps", "epsilon", float, "of rmsprop, adagrad, adadelta, adam and nadam, above 0")
+    add("-eps", "epsilon", float, "of rmsprop, adagrad, adadelta, adam and nadam, above 0; adadelta wants 1e-6")
     add("-w_d", "weight_decay", float, "L2 penalty on the weights, at least 0")
     add("-w_i", "weight_init", _name(WEIGHT_INITS), ", ".join(WEIGHT_INITS))
     add("-nhl", "num_layers", int, "hidden layers")
@@ -74,21 +76,29 @@ def read_arguments(arguments=None):
         Config(**_settings(given))
     except ValueError as error:
         parser.error(str(error))
+    for name in ("checkpoint", "model"):
+        if given[name] and not Path(given[name]).resolve().parent.is_dir():
+            parser.error(f"--{name} {given[name]} is in a folder that does not exist: make it first")
+    if given["resume"] and not given["checkpoint"]:
+        parser.error("--resume needs --checkpoint, the file to go on from")
+    if given["checkpoint"] and not given["resume"] and Path(given["checkpoint"]).exists():
+        parser.error(f"--checkpoint {given['checkpoint']} exists: --resume goes on from it; or delete it")
     return given
 
 
 def main(arguments=None):
     """Train, print, record; return the exit code.
 
-    0; 1 if training diverged or there is no data; 2 for arguments that make no sense; 143 after SIGTERM, which ends the
-    training as Ctrl-C does: what was trained is kept, and W&B's run is closed.
+    0; 1 if training diverged or there is no data; 2 for arguments that make no sense; 130 after Ctrl-C and 143 after
+    SIGTERM, which both end the training, keep what was trained and close W&B's run. Under an agent, which gives up
+    after a few exit codes that are not 0, a training that diverged or was stopped ends with 0.
     """
     given = read_arguments(arguments)
 
     from helpers.recording import Recorder
 
     recorder = Recorder(given, run_name(Config(**_settings(given))))
-    with _terminated_as_interrupted() as terminated:
+    with _terminated_as_interrupted() as sigterm:
         try:
             code = _train(recorder, given | recorder.config)  # a sweep's file of parameters comes before the flags
         except KeyboardInterrupt:  # before or after the training
@@ -96,23 +106,25 @@ def main(arguments=None):
         except BaseException:
             recorder.finish(1)
             raise
-        code = 143 if terminated else code
-        recorder.finish(code)
-    return code
+        sigterm.interrupts = False  # nothing stops the closing
+        recorder.finish(143 if sigterm.came else code)
+    code = 143 if sigterm.came else code
+    return 0 if "WANDB_SWEEP_ID" in os.environ and (code == 143 or recorder.failed) else code
 
 
 @contextmanager
 def _terminated_as_interrupted():
-    """Let SIGTERM raise KeyboardInterrupt; yield a list that then is not empty."""
-    terminated = []
+    """Let SIGTERM raise KeyboardInterrupt, once; yield whether it came and whether it may."""
+    sigterm = SimpleNamespace(came=False, interrupts=True)
 
     def stop(number, frame):
-        terminated.append(number)
-        raise KeyboardInterrupt
+        again, sigterm.came = sigterm.came, True
+        if sigterm.interrupts and not again:
+            raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        yield terminated
+        yield sigterm
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -129,7 +141,6 @@ def run_name(config):
 def _train(recorder, given):
     from tqdm.auto import tqdm
 
-    from helpers.checkpoint import save_model
     from helpers.data import load_data
     from helpers.evaluation import evaluate, predict
     from helpers.training import COLUMNS, TrainingDiverged, model_train
@@ -157,29 +168,38 @@ def _train(recorder, given):
     except TrainingDiverged as error:
         reason = str(error).split(":")[0]
         print(f"error: {reason}", file=sys.stderr)
-        recorder.summary(failure=reason)
-        recorder.finish(1)
-        return 0 if "WANDB_SWEEP_ID" in os.environ else 1  # an agent gives up after a few exit codes that are not 0
-    if history.attrs["interrupted"]:
+        recorder.failure(reason)
+        return 1
+    interrupted = history.attrs["interrupted"]
+    if interrupted and history.empty:
+        print("Interrupted before the end of the first epoch: there is nothing to keep.")
+        return 130
+    if interrupted:
         print("Interrupted; what was trained so far is kept.")
-    names = {"activation": config.activation, "loss": config.loss, "mirror": config.flip > 0}
-    loss, accuracy = evaluate(params, data.x_val, data.y_val, **names)
+    written = _write_model(given["model"], params, config, data.class_names)
+    how = {"activation": config.activation, "mirror": config.flip > 0}
+    loss, accuracy = evaluate(params, data.x_val, data.y_val, loss=config.loss, **how)
     print(f"{data.name}: best epoch {history.attrs['best_epoch']}, validation accuracy {accuracy:.4f}, loss {loss:.4f}")
     recorder.summary(val_accuracy=accuracy, val_loss=loss, best_epoch=history.attrs["best_epoch"], data=data.name)
     if given["test"]:
-        loss, accuracy = evaluate(params, data.x_test, data.y_test, **names)
+        loss, accuracy = evaluate(params, data.x_test, data.y_test, loss=config.loss, **how)
         print(f"{data.name}: test accuracy {accuracy:.4f}, loss {loss:.4f}")
         recorder.summary(test_accuracy=accuracy, test_loss=loss)
-    recorder.results(
-        params, history, predict(params, data.x_val, activation=config.activation, mirror=config.flip > 0), data
-    )
-    if given["model"]:
-        try:
-            save_model(given["model"], params, config, data.class_names)
-        except OSError as error:
-            print(f"error: the network could not be written: {error}", file=sys.stderr)
-            return 1
-    return 0
+    recorder.results(params, history, predict(params, data.x_val, **how), data)
+    return 130 if interrupted else 0 if written else 1
+
+
+def _write_model(path, params, config, class_names):
+    """Write the network, if there is a path; return whether nothing went wrong."""
+    from helpers.checkpoint import save_model
+
+    try:
+        if path:
+            save_model(path, params, config, class_names)
+    except OSError as error:
+        print(f"error: the network could not be written: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _settings(given):

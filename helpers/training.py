@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from helpers import checks
 from helpers.augmentation import flip, mirrored, mixup
-from helpers.checkpoint import resume_training, save_training
+from helpers.checkpoint import fingerprint, resume_training, save_training
 from helpers.config import Config
 from helpers.evaluation import accuracy, evaluate
 from helpers.functions import LOSSES
@@ -52,7 +52,10 @@ class TrainingDiverged(ArithmeticError):
             "tenth of it, or another weight_init. This error's .params are those after the last finite epoch, "
             ".history has the finished epochs"
         )
-        self.epoch, self.step = epoch, step
+        self.epoch, self.step, self.learning_rate = epoch, step, learning_rate
+
+    def __reduce__(self):  # so that a process of a pool can pass it on
+        return type(self), (self.epoch, self.step, self.learning_rate)
 
 
 def model_train(data, *, log=None, progress=True, checkpoint=None, resume=False, **settings):
@@ -74,6 +77,9 @@ def model_train(data, *, log=None, progress=True, checkpoint=None, resume=False,
     """
     config = Config.of(**settings)
     check_data(data)
+    for name, value in (("progress", progress), ("resume", resume)):
+        if not isinstance(value, bool):
+            raise ValueError(f"{name}={value!r} must be True or False")
     if log is not None and not callable(log):
         raise ValueError(f"log={log!r} must be a function of one argument, the epoch's row")
     if config.flip:
@@ -122,6 +128,7 @@ class Learner:
         self.rng = np.random.default_rng([config.seed, 1])  # not the stream that drew the weights
         self.rows, self.best_epoch = [], None  # of the finished epochs
         self.last, self.best = self.params.theta.copy(), None  # theta after the last and after the best of them
+        self.fingerprint = None  # of the data, for a checkpoint
         self.arrays = {}  # size of a batch -> the arrays it is worked on in
 
     def train_epoch(self, epoch, bar):
@@ -249,11 +256,13 @@ def _open_checkpoint(path, resume, learner):
     if path is None:
         if resume:
             raise ValueError("resume=True needs checkpoint=, the file to go on from")
-    elif not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
+        return
+    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
         raise ValueError(f"checkpoint={path!r} must be the name of a file")
-    elif not Path(path).resolve().parent.is_dir():
+    if not Path(path).resolve().parent.is_dir():
         raise ValueError(f"checkpoint={str(path)!r} is in a folder that does not exist: make it first")
-    elif Path(path).exists():
+    learner.fingerprint = fingerprint(learner.data)
+    if Path(path).exists():
         if not resume:
             raise ValueError(f"checkpoint={str(path)!r} exists: resume=True goes on from it; or delete it")
         resume_training(path, learner)

@@ -1,4 +1,4 @@
-"""What the tests share. None of them needs a network, an account, a clock, or the full data."""
+"""What the tests share. None of them needs a network, an account, the full data, or a clock but for one ratio."""
 
 import os
 

@@ -19,7 +19,7 @@ from helpers.checkpoint import load_model, read, save_model, write
 from helpers.config import Config
 from helpers.network import intial_weights
 from helpers.optimizers import OPTIMIZERS
-from helpers.training import model_train
+from helpers.training import TrainingDiverged, model_train
 from tests.conftest import blobs
 
 ALL = {
@@ -60,6 +60,26 @@ def test_early_stopping_goes_on_counting(tmp_path):
     assert len(whole[1]) < 40
     model_train(data, **few, checkpoint=file, log=stop_after(len(whole[1]) - 1))
     same(model_train(data, **few, checkpoint=file, resume=True), whole)
+
+
+def test_a_resumed_training_that_diverges_keeps_the_last_epoch_before_the_stop(tmp_path):
+    data, file = blobs(), tmp_path / "run.ckpt"
+    few = {"epochs": 4, "hidden_size": 8, "batch_size": 32}
+    two, _ = model_train(data, **(few | {"epochs": 2}))
+    model_train(data, **few, checkpoint=file, log=stop_after(2))
+
+    def spoil(row):
+        data.x_train[:] = np.nan
+
+    with pytest.raises(TrainingDiverged) as caught:
+        model_train(data, **few, checkpoint=file, resume=True, log=spoil)
+    assert len(caught.value.history) == 2
+    np.testing.assert_array_equal(caught.value.params.theta, two.theta)
+
+
+def test_sizes_may_be_numpys_own(tmp_path):
+    model_train(blobs(), epochs=1, hidden_size=np.int64(4), num_layers=np.int32(2), checkpoint=tmp_path / "run.ckpt")
+    assert os.listdir(tmp_path) == ["run.ckpt"]
 
 
 def test_the_rows_before_the_stop_are_logged_again(data, tmp_path):

@@ -71,6 +71,8 @@ def test_intial_weights(arguments):
 @given(st.dictionaries(st.sampled_from([*FIELDS, "log", "progress", "checkpoint", "resume"]), junk, max_size=4))
 def test_model_train_with_junk_settings(tmp_path_factory, arguments):
     arguments.pop("epochs", None)  # a large number is right, and takes its time
+    if callable(arguments.get("log")):
+        del arguments["log"]  # what it does with a row is its own affair
     if isinstance(arguments.get("checkpoint"), (str, bytes)):
         arguments["checkpoint"] = str(tmp_path_factory.mktemp("c")) + "/" + str(arguments["checkpoint"])
     small = {"epochs": 1, "num_layers": 1, "hidden_size": 4}

@@ -1,5 +1,6 @@
 """Recipes: what they say is a configuration, what they leave behind is whole, and the README says the same."""
 
+import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from helpers import recipes
 from helpers.config import Config
 from helpers.recipes import RECIPES, Recipe
+from helpers.training import TrainingDiverged, model_train
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -66,6 +68,47 @@ def test_a_run_again_takes_the_place_of_its_row(tiny):
     recipes.main(["a", "--seeds", "1"])
     assert list(pd.read_csv(recipes.RUNS).recipe) == ["a", "b"]
     assert len(pd.read_csv(recipes.CURVES)) == 4
+
+
+def test_a_shorter_run_leaves_nothing_of_the_longer_one_s_curve(tiny, monkeypatch):
+    recipes.main(["b", "--seeds", "1"])
+    monkeypatch.setitem(recipes.RECIPES, "b", recipes.RECIPES["b"]._replace(settings={"epochs": 1, "hidden_size": 4}))
+    recipes.main(["b", "--seeds", "1"])
+    assert list(recipes.read(recipes.CURVES).epoch) == [1]
+
+
+def test_a_recipe_may_be_named_like_a_number(tiny, monkeypatch, capsys):
+    monkeypatch.setitem(recipes.RECIPES, "1024", recipes.RECIPES["b"])
+    for _ in range(2):
+        recipes.main(["1024", "--seeds", "1"])
+    assert list(recipes.read(recipes.RUNS).recipe) == ["1024"]
+    assert "| `1024` |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("no files here"), TrainingDiverged(1, 2, 0.5)])
+def test_after_an_error_no_further_run_is_started(error, tiny, monkeypatch, capsys):
+    begun = []
+
+    def run(name, seed):
+        begun.append((name, seed))
+        raise pickle.loads(pickle.dumps(error))  # as it comes from another process
+
+    monkeypatch.setattr(recipes, "run", run)
+    assert recipes.main(["b", "--seeds", "50"]) == 1
+    assert str(error) in capsys.readouterr().err
+    assert len(begun) < 50
+    assert not recipes.RUNS.exists()
+
+
+def test_an_interrupted_training_is_no_run(tiny, monkeypatch):
+    def interrupted(data, **settings):
+        params, history = model_train(data, **settings)
+        history.attrs["interrupted"] = True
+        return params, history
+
+    monkeypatch.setattr(recipes, "model_train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        recipes.run("b", 0)
 
 
 def test_a_crash_while_writing_leaves_the_old_file(tiny, monkeypatch):

@@ -12,7 +12,7 @@ from tests.benchmark.contestants import matrix_products, this_project
 
 
 @pytest.mark.parametrize("optimizer", ["nadam", "sgd"])
-def test_an_epoch_takes_stays_near_its_matrix_products(optimizer):
+def test_an_epoch_stays_near_its_matrix_products(optimizer):
     rng = np.random.default_rng(0)
     X, Y = rng.random((3200, 784), dtype=np.float32), one_hot(np.arange(3200) % 10)
     with threadpool_limits(1, "blas"):

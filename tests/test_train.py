@@ -13,7 +13,9 @@ from helpers.checkpoint import load_model, read
 from helpers.config import Config
 from helpers.evaluation import evaluate
 from helpers.optimizers import OPTIMIZERS
+from helpers.recording import Recorder
 from helpers.train import build_parser, run_name
+from helpers.training import Learner
 from tests.conftest import blobs
 
 COURSE = {  # long: (short, a value other than the default, as it is read)
@@ -74,6 +76,9 @@ def test_hidden_sizes_may_be_a_list(words, sizes):
         (["-sz", "0"], r"hidden_size=0"),
         (["--learning", "0.1"], r"unrecognized arguments: --learning"),
         (["--lr", "0.1"], r"unrecognized arguments: --lr"),
+        (["--resume"], r"--resume needs --checkpoint"),
+        (["--checkpoint", "no/such/file"], r"--checkpoint no/such/file is in a folder that does not exist"),
+        (["--model", "no/such/file"], r"--model no/such/file is in a folder that does not exist"),
     ],
 )
 def test_nonsense_ends_with_one_clear_message_and_exit_code_2(words, message, capsys):
@@ -132,9 +137,9 @@ def test_a_run_is_resumed_and_its_network_names_images(monkeypatch, capsys, tmp_
     """Four epochs, then the same command again: the same table; the written network is the one that was trained."""
     files = {"checkpoint": tmp_path / "run.ckpt", "model": tmp_path / "a.model", "epochs": 4}
     first = printed(monkeypatch, capsys, **files)
-    with pytest.raises(AssertionError):  # exit code 2: it is there already
+    with pytest.raises(SystemExit):
         printed(monkeypatch, capsys, **files)
-    assert "resume=True goes on from it; or delete it" in capsys.readouterr().err
+    assert re.search(r"--checkpoint .* exists: --resume goes on from it; or delete it", capsys.readouterr().err)
     assert train.main(["--epochs=4", "--hidden_size=8", "--batch_size=32", "--resume",
                        f"--checkpoint={files['checkpoint']}"]) == 0  # fmt: skip
     rows = [line.split()[:5] for line in capsys.readouterr().out.splitlines()]
@@ -146,12 +151,59 @@ def test_a_run_is_resumed_and_its_network_names_images(monkeypatch, capsys, tmp_
     assert names == list(data.class_names)
 
 
-def test_a_folder_that_is_not_there_costs_the_file_but_not_the_run(monkeypatch, capsys, tmp_path):
-    with pytest.raises(AssertionError):  # exit code 1
-        printed(monkeypatch, capsys, model=tmp_path / "no" / "a.model")
+def test_a_network_that_cannot_be_written_costs_the_file_but_not_the_run(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("helpers.data.load_data", lambda name, allow_sample: blobs(inputs=784))
+    monkeypatch.setattr("os.fsync", full)
+    assert train.main(["--epochs=1", "--hidden_size=8", f"--model={tmp_path / 'a.model'}"]) == 1
     said = capsys.readouterr()
-    assert "the network could not be written" in said.err
+    assert "the network could not be written: [Errno 28] No space left on device" in said.err
     assert "validation accuracy" in said.out
+
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(("epoch", "kept"), [(1, False), (2, True)])
+def test_ctrl_c_keeps_what_was_trained_and_ends_with_130(epoch, kept, monkeypatch, tmp_path, capsys):
+    """In the first epoch there is nothing to keep, and an older network stays."""
+    update, model = Learner.update, tmp_path / "a.model"
+    model.write_text("an older one")
+
+    def stop(self, index):
+        if len(self.rows) == epoch - 1 and self.t % 7 == 3:
+            raise KeyboardInterrupt
+        return update(self, index)
+
+    monkeypatch.setattr(Learner, "update", stop)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("helpers.data.load_data", lambda name, allow_sample: blobs(inputs=784))
+    assert train.main(["--epochs=3", "--batch_size=32", "--hidden_size=8", f"--model={model}"]) == 130
+    assert "Interrupted" in capsys.readouterr().out
+    assert (model.read_bytes() != b"an older one") == kept
+
+
+@pytest.mark.parametrize("moment", ["images", "results", "finish"])
+def test_sigterm_at_another_moment_still_closes_the_run(moment, monkeypatch, tmp_path):
+    """Before the training, after it, and while W&B closes; what was trained is written before W&B gets its turn."""
+    closed, model = [], tmp_path / "a.model"
+    own, finish = getattr(Recorder, moment), Recorder.finish
+
+    def signalled(self, *arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        own(self, *arguments)
+
+    monkeypatch.setattr(Recorder, "finish", lambda self, code: closed.append(code) or finish(self, code))
+    monkeypatch.setattr(Recorder, moment, signalled)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("helpers.data.load_data", lambda name, allow_sample: blobs(inputs=784))
+    arguments = ["--epochs=1", "--hidden_size=8", f"--model={model}"]
+    assert train.main(arguments) == 143
+    assert closed == [143] if moment != "finish" else True
+    assert model.exists() == (moment != "images")
+    monkeypatch.setenv("WANDB_SWEEP_ID", "one")  # an agent's stop is no failure of the agent's
+    assert train.main(arguments) == 0
 
 
 def test_sigterm_keeps_what_was_trained_and_ends_with_143(tmp_path):
@@ -165,8 +217,7 @@ def test_sigterm_keeps_what_was_trained_and_ends_with_143(tmp_path):
         "WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path), "DATASETS_DIR": "", "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
     process = subprocess.Popen(command, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not process.stdout.readline().startswith("    2 "):
-        pass
+    assert any(line.startswith("    2 ") for line in process.stdout), process.communicate()
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, err

@@ -216,7 +216,7 @@ def show_rest():
             storage = f"sqlite:///{folder}/sweep.db"
             python(
                 "-m", "helpers.sweep", f"{folder}/grid.yaml", "--trials", "12", "--workers", str(workers),
-                "--storage", storage,
+                "--storage", storage, "--results", f"{folder}/grid.csv",
             )  # fmt: skip
             rate = 12 * 60 / (time.perf_counter() - started)
             print(
