@@ -9,8 +9,9 @@
 7  model_train and early stopping    training.py
 8  cross-entropy or squared error    training.py
 9  the search                        sweep.py; space.py reads sweep.yaml, study.py keeps the trials
-10 the chosen network                evaluation.py
+10 the chosen network                augmentation.py, evaluation.py; checkpoint.py keeps it, predict.py uses it
 11 the same code on MNIST            all of them
+12 what others reached               recipes.py
 
 Every figure is drawn by plots.py. The settings of a training run are listed in config.py; checks.py has the checks of
 arguments that all of them share. data.py finds its files through files.py. One run from the command line or under a W&B

@@ -42,7 +42,10 @@ FAST = {
 }  # fmt: skip
 
 RECIPES = {
-    "fast": Recipe("three dense layers, under three minutes", FAST, "0.9009, the task was 0.90", predictions=True),
+    "fast": Recipe(
+        "three dense layers, under three minutes", FAST, "0.9009 in three layers; 0.9011 in nine, 350 epochs",
+        predictions=True,
+    ),
     "1024": Recipe(
         "one hidden layer, 784-1024-10",
         SETTLED | {"num_layers": 1, "hidden_size": 1024, "batch_size": 128, "dropout": 0.2, "epochs": 15},
