@@ -207,6 +207,7 @@ def reliability(tables, title, source):
     """How often the network is right, beside how sure it is. tables: {name: calibration's data frame}."""
     figure, axes = _figure(1, len(tables), size=(4.6 * len(tables), 4.6), title=title, sharey=True, squeeze=False)
     for axis, (name, table), colour in zip(axes.flat, tables.items(), COLOURS):
+        table = table[table["images"] >= 0.001 * table["images"].sum()]  # a handful of images says nothing
         axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="sure as it is right")
         area = 600 * table["images"] / table["images"].sum()
         axis.scatter(table["probability"], table["accuracy"], area, color=colour, alpha=0.4)
