@@ -1,7 +1,7 @@
 """The benchmark: this project beside its peers, on the same images, pinned to the same core, taking turns.
 
-    python3 -m venv /tmp/peers && /tmp/peers/bin/pip install -r tests/benchmark/requirements.txt
-    /tmp/peers/bin/python -m tests.benchmark [race] [networks] [scaling] [threads] [rest]
+    pip install -r tests/benchmark/requirements.txt
+    python -m tests.benchmark [race] [networks] [scaling] [threads] [rest]
 
 With no word it does all five (about half an hour; nothing else should run meanwhile) and prints Markdown tables.
 race and scaling also draw their figure into .images/.
