@@ -131,10 +131,10 @@ def test_no_denormal_number_stays_in_the_optimizer_s_memory():
     """An input that is never on again: the mean of its gradient shrinks, and has to end at zero."""
     data = blobs(60, dtype=np.float32)
     data.x_train[:, 0] = 0
-    learner = Learner(data, Config(hidden_size=4, batch_size=1, beta1=0.5, optimizer="adam"))
+    learner = Learner(data, Config(hidden_size=4, batch_size=1, optimizer="adam"))
     learner.update(np.arange(60))
     m = learner.memory[0]
-    m[:4] = 1e-30  # the weights of the first input
+    m[:4] = 1e-37  # the weights of the first input
     for epoch in range(1, 7):
         learner.train_epoch(epoch, training.progress_bar(False, "batch"))
     assert (m[:4] == 0).all()
