@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from helpers.config import Config
-from helpers.training import TrainingDiverged, model_train
+from helpers.learner import TrainingDiverged
+from helpers.training import model_train
 
 RESULTS = Path(__file__).parent / "results"
 RUNS, CURVES, PREDICTIONS = RESULTS / "recipes.csv", RESULTS / "curves.csv", RESULTS / "predictions"

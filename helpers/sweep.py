@@ -67,7 +67,8 @@ def _work(spec, study, tickets, seed, data, allow_sample, after=lambda: None):
     import optuna
 
     from helpers.data import load_data
-    from helpers.training import TrainingDiverged, model_train
+    from helpers.learner import TrainingDiverged
+    from helpers.training import model_train
 
     datasets = spec.parameters.get("dataset", {"values": ["fashion_mnist"]})
     with contextlib.redirect_stdout(io.StringIO()):

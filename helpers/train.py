@@ -143,7 +143,8 @@ def _train(recorder, given):
 
     from helpers.data import load_data
     from helpers.evaluation import evaluate, predict
-    from helpers.training import COLUMNS, TrainingDiverged, model_train
+    from helpers.learner import TrainingDiverged
+    from helpers.training import COLUMNS, model_train
 
     try:
         config = Config(**_settings(given))

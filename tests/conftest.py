@@ -11,6 +11,7 @@ import pytest
 
 from helpers import files
 from helpers.data import Dataset, load_data, one_hot
+from helpers.training import progress_bar
 
 matplotlib.use("agg")  # not through the environment, which the notebook's kernel would inherit
 
@@ -48,3 +49,13 @@ def blobs(N=200, inputs=20, classes=10, seed=0, dtype=np.float64, validation=Tru
 @pytest.fixture
 def data():
     return blobs()
+
+
+def batches(learner, epochs=1):
+    """The indices of each step of so many epochs, with no work done."""
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learner, "update", lambda index: seen.append(index) or (learner.data.y_train[index],) * 2)
+        for epoch in range(1, epochs + 1):
+            learner.train_epoch(epoch, progress_bar(False, "batch"))
+    return seen

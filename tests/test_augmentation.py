@@ -8,7 +8,8 @@ import pytest
 from helpers.augmentation import flip, mirrored, mixup
 from helpers.config import Config
 from helpers.data import one_hot
-from helpers.training import Learner, model_train
+from helpers.learner import Learner
+from helpers.training import model_train
 from tests.conftest import blobs
 
 

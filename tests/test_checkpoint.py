@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from helpers import checkpoint
 from helpers.checkpoint import load_model, read, save_model, write
 from helpers.config import Config
+from helpers.learner import TrainingDiverged
 from helpers.network import intial_weights
 from helpers.optimizers import OPTIMIZERS
-from helpers.training import TrainingDiverged, model_train
+from helpers.training import model_train
 from tests.conftest import blobs
 
 ALL = {

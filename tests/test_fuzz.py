@@ -20,8 +20,9 @@ from helpers import space, train
 from helpers.checkpoint import load_model, write
 from helpers.config import Config
 from helpers.data import load_data
+from helpers.learner import TrainingDiverged
 from helpers.network import count_params, intial_weights
-from helpers.training import TrainingDiverged, model_train
+from helpers.training import model_train
 from tests.conftest import blobs
 
 many = settings(

@@ -11,8 +11,9 @@ import pytest
 
 from helpers import recipes
 from helpers.config import Config
+from helpers.learner import TrainingDiverged
 from helpers.recipes import RECIPES, Recipe
-from helpers.training import TrainingDiverged, model_train
+from helpers.training import model_train
 
 
 @pytest.mark.parametrize("name", RECIPES)

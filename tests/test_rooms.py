@@ -22,23 +22,31 @@ ROOMS = {  # module: the helpers and the packages that it may import, the standa
     "evaluation": {
         "numpy", "pandas", "sklearn", "helpers.augmentation", "helpers.checks", "helpers.functions", "helpers.network",
     },
+    "learner": {
+        "numpy", "helpers.augmentation", "helpers.evaluation", "helpers.functions", "helpers.network",
+        "helpers.optimizers",
+    },
     "training": {
         "numpy", "pandas", "threadpoolctl", "tqdm", "helpers.augmentation", "helpers.checks", "helpers.checkpoint",
-        "helpers.config", "helpers.evaluation", "helpers.functions", "helpers.network", "helpers.optimizers",
+        "helpers.config", "helpers.learner", "helpers.network",
     },
     "checkpoint": {"numpy", "helpers.config", "helpers.network"},
     "predict": {"numpy", "PIL", "helpers.checkpoint", "helpers.evaluation"},
     "space": {"yaml", "helpers.checks", "helpers.config"},
     "study": {"optuna", "pandas", "sklearn", "helpers.config"},
-    "sweep": {"optuna", "helpers.checks", "helpers.data", "helpers.space", "helpers.study", "helpers.training"},
+    "sweep": {
+        "optuna", "helpers.checks", "helpers.data", "helpers.learner", "helpers.space", "helpers.study",
+        "helpers.training",
+    },
     "recipes": {
-        "numpy", "pandas", "helpers.config", "helpers.data", "helpers.evaluation", "helpers.training",
+        "numpy", "pandas", "helpers.config", "helpers.data", "helpers.evaluation", "helpers.learner",
+        "helpers.training",
     },
     "recording": {"numpy", "wandb"},
     "train": {
         "tqdm", "helpers.checkpoint", "helpers.checks", "helpers.config", "helpers.data", "helpers.evaluation",
-        "helpers.files", "helpers.functions", "helpers.network", "helpers.optimizers", "helpers.recording",
-        "helpers.training",
+        "helpers.files", "helpers.functions", "helpers.learner", "helpers.network", "helpers.optimizers",
+        "helpers.recording", "helpers.training",
     },
     "plots": {"numpy", "matplotlib", "IPython"},
 }  # fmt: skip

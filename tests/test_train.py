@@ -12,10 +12,10 @@ from helpers import train
 from helpers.checkpoint import load_model, read
 from helpers.config import Config
 from helpers.evaluation import evaluate
+from helpers.learner import Learner
 from helpers.optimizers import OPTIMIZERS
 from helpers.recording import Recorder
 from helpers.train import build_parser, run_name
-from helpers.training import Learner
 from tests.conftest import blobs
 
 COURSE = {  # long: (short, a value other than the default, as it is read)

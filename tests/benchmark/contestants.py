@@ -14,8 +14,9 @@ import numpy as np
 
 from helpers.config import Config
 from helpers.evaluation import predict as network_predict
+from helpers.learner import Learner
 from helpers.network import as_params, count_params, empty_buffers
-from helpers.training import Learner, progress_bar
+from helpers.training import progress_bar
 
 RATES = {"nadam": 1e-3, "sgd": 0.1}
 
