@@ -9,7 +9,8 @@ import gzip
 import hashlib
 import os
 import shutil
-import socket
+import subprocess
+import sys
 import tempfile
 import warnings
 import zlib
@@ -73,16 +74,20 @@ def find(dataset, allow_sample):
             raise ValueError(f"DATASETS_DIR={own!r} is not a folder; set it to one that holds {folder}/, or unset it")
         if (Path(own) / folder).is_dir():
             return _read_folder(Path(own) / folder, digests), "the folder in DATASETS_DIR", False
+    cache = _keras_cache()
     try:
-        cached = _read_keras_cache(dataset)
+        cached = _read_keras_cache(dataset, cache)
     except DamagedFile as damage:
-        return _replace_damaged(dataset, damage), "a fresh download by Keras", False
+        try:
+            return _download(dataset, cache), "a fresh download by Keras", False
+        except ConnectionError as failure:
+            raise DamagedFile(f"{damage}. A fresh download failed: {failure}") from None
     if cached:
         return cached, "Keras's cache", False
     if (SYSTEM_FOLDER / folder).is_dir():
         return _read_folder(SYSTEM_FOLDER / folder, digests), "the system's package", False
     try:
-        return _download(dataset), "a download by Keras", False
+        return _download(dataset, cache), "a download by Keras", False
     except ConnectionError as failure:
         if not allow_sample:
             raise FileNotFoundError(_advice(dataset, failure)) from None
@@ -129,13 +134,13 @@ def _keras_cache():
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
 
 
-def _read_keras_cache(dataset):
+def _read_keras_cache(dataset, cache):
     """Return the four arrays in Keras's cache, or None if they are not all there; DamagedFile if one is not whole."""
     if dataset == "fashion_mnist":
-        folder = _keras_cache() / "fashion-mnist"
+        folder = cache / "fashion-mnist"
         complete = all((folder / f"{name}.gz").exists() for name in FILES)
         return _read_folder(folder, FULL[dataset]) if complete else None
-    path = _keras_cache() / "mnist.npz"
+    path = cache / "mnist.npz"
     if not path.exists():
         return None
     try:
@@ -148,61 +153,54 @@ def _read_keras_cache(dataset):
         return [arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")]
 
 
-def _replace_damaged(dataset, damage):
-    """Download anew what is damaged in Keras's cache; where that fails, leave all as it was and raise `damage`."""
-    cache = _keras_cache()
-    kept = cache / ("fashion-mnist" if dataset == "fashion_mnist" else "mnist.npz")
+def _download(dataset, cache):
+    """Let Keras download a data set aside, verify it, and move it into the cache; ConnectionError if that fails.
+
+    So the cache never holds half a file, whatever is killed or cut, and two processes may download at once. A cache
+    that cannot be written stays as it is.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        _load_with_keras(dataset, home)
+        downloaded = Path(home) / "datasets"
+        try:
+            arrays = _read_keras_cache(dataset, downloaded)
+        except DamagedFile as damage:
+            raise ConnectionError(f"what arrived is not whole: {damage}") from None
+        if arrays is None:
+            raise ConnectionError("Keras left no files")
+        with contextlib.suppress(OSError):
+            for path in filter(Path.is_file, downloaded.rglob("*")):
+                _move(path, cache / path.relative_to(downloaded))
+        return arrays
+
+
+def _move(path, target):
+    """Move a file, to another disk too; at any moment the target is the old file or the new one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, aside = tempfile.mkstemp(dir=target.parent, suffix=".new")
+    os.close(descriptor)
     try:
-        aside = Path(tempfile.mkdtemp(dir=cache))
-        os.replace(kept, aside / kept.name)
-    except OSError:  # a cache that may not be written
-        raise damage from None
-    try:
-        arrays = _download(dataset)
-    except BaseException as failure:  # Ctrl-C too
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(kept, aside / "unfinished")
-        os.replace(aside / kept.name, kept)
-        if isinstance(failure, ConnectionError):
-            raise DamagedFile(f"{damage}. A fresh download failed: {failure}") from None
+        shutil.copyfile(path, aside)
+        os.replace(aside, target)
+    except BaseException:
+        os.unlink(aside)
         raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return arrays
 
 
-def _download(dataset):
-    """Let Keras download a data set into its cache, and read it there; ConnectionError for whatever goes wrong."""
-    try:
-        _name_a_backend()
-        with _patience(seconds=30):
-            import keras
+def _load_with_keras(dataset, home):
+    """Have Keras load the data set with `home` as its folder; ConnectionError for whatever goes wrong.
 
-            getattr(keras.datasets, dataset).load_data()
-    except Exception as error:  # Keras raises a bare Exception where there is no network
-        raise ConnectionError(f"{type(error).__name__}: {error}".splitlines()[0]) from None
-    arrays = _read_keras_cache(dataset)
-    if arrays is None:
-        raise ConnectionError(f"Keras could not write to its cache {_keras_cache()}")
-    return arrays
-
-
-def _name_a_backend():
-    """Keras imports only with a backend, and TensorFlow is but its default: name one that is installed."""
-    installed = [name for name in ("openvino", "jax", "torch", "tensorflow") if find_spec(name)]
-    if installed:
-        os.environ.setdefault("KERAS_BACKEND", installed[0])
-
-
-@contextlib.contextmanager
-def _patience(seconds):
-    """Give up on a network that does not answer."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    In a process of its own: Keras reads its configuration (which may name a backend that is not there) when it is
+    imported, and once. It imports only with a backend, and TensorFlow is but its default: the first installed is named.
+    """
+    backend = next((name for name in ("openvino", "jax", "torch", "tensorflow") if find_spec(name)), "")
+    code = f"import socket; socket.setdefaulttimeout(30); import keras; keras.datasets.{dataset}.load_data()"
+    environment = os.environ | {"KERAS_HOME": home, "KERAS_BACKEND": backend}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, errors="replace", check=False
+    )
+    if answer.returncode:
+        raise ConnectionError((answer.stderr.strip().splitlines() or ["no word from Keras"])[-1])
 
 
 # ---- the sample ----

@@ -16,7 +16,7 @@ ROOMS = {  # module: the helpers and the packages that it may import, the standa
     "network": {"numpy", "helpers.checks", "helpers.functions"},
     "optimizers": {"numpy"},
     "config": {"helpers.checks", "helpers.functions", "helpers.network", "helpers.optimizers"},
-    "files": {"numpy", "keras", "sklearn"},
+    "files": {"numpy", "sklearn"},
     "data": {"numpy", "sklearn", "helpers.checks", "helpers.files"},
     "augmentation": set(),
     "evaluation": {
