@@ -50,10 +50,14 @@ def search(
         refuse_another(results, spec)
     bar = _Progress(study, spec, trials, results, progress)
     left = trials - len(finished(study))
-    if left > 0 and workers == 1:
+    if workers == 1:
         _work(spec, study, itertools.repeat(None, left), seed, data, allow_sample, after=bar.show)
-    elif left > 0:
+    while workers > 1 and left > 0:  # again for what a killed worker left over
+        before = left
         _share(spec, storage, left, workers, seed, startup, allow_sample, after=bar.show)
+        left = trials - len(finished(study))
+        if left == before:
+            raise ChildProcessError("every worker was killed before it had finished a trial")
     bar.show()
     bar.bar.close()
     return table(study, spec)
@@ -121,7 +125,10 @@ def _suggest(trial, name, parameter):
 
 
 def _share(spec, storage, left, workers, seed, startup, allow_sample, after):
-    """Let `workers` processes run `left` trials between them; call `after` twice a second."""
+    """Let `workers` processes run `left` trials between them; call `after` twice a second.
+
+    Fewer are run if a worker is killed. ChildProcessError if one ends with an error.
+    """
     context = multiprocessing.get_context("spawn")
     tickets = context.Value("i", left)
     shared = (tickets, spec, storage, seed, startup, allow_sample)
@@ -136,7 +143,7 @@ def _share(spec, storage, left, workers, seed, startup, allow_sample, after):
         for process in processes:
             process.terminate()
         raise
-    if any(process.exitcode for process in processes):
+    if any(process.exitcode > 0 for process in processes):
         raise ChildProcessError(f"the workers ended with exit codes {[process.exitcode for process in processes]}")
 
 
@@ -145,10 +152,14 @@ def _worker(number, tickets, spec, storage, seed, startup, allow_sample):
 
     def take():
         while True:
-            with tickets.get_lock():
-                if tickets.value == 0:
-                    return
-                tickets.value -= 1
+            held = tickets.get_lock().acquire(timeout=5)  # in vain if a worker was killed while it held the lock
+            count = tickets.get_obj()  # tickets.value would wait for the lock
+            count.value -= 1
+            over = count.value < 0
+            if held:
+                tickets.get_lock().release()
+            if over:
+                return
             yield
 
     try:

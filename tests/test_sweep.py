@@ -1,9 +1,11 @@
 """The search on this machine: it repeats itself, resumes after a kill, refuses what is not its own."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -168,6 +170,33 @@ def test_a_killed_sweep_loses_no_finished_trial_and_runs_none_twice(tmp_path):
     assert kept.to_csv(index=False) == before.to_csv(index=False)
     assert "Not used here, only by W&B: program" in errors
     assert f"All {wanted} trials are in" in output
+
+
+def test_a_killed_worker_s_trials_are_run_by_the_others(tmp_path):
+    process = start(tmp_path, "--trials", "20", "--workers", "2")
+    results, children = tmp_path / "sweeps" / "small.csv", Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not (results.exists() and len(pd.read_csv(results)) >= 2):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    worker = [pid for pid in children.read_text().split() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(int(worker[0]), signal.SIGKILL)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "All 20 trials are in" in output
+    assert pd.read_csv(results).trial.is_unique
+
+
+def test_a_worker_goes_on_when_another_died_with_the_lock(tmp_path, monkeypatch):
+    storage = f"sqlite:///{tmp_path / 'a.db'}"
+    spec, tickets = space.read(SMALL), multiprocessing.get_context("spawn").Value("i", 2)
+    study.open_study(spec, storage, 0, 1)
+    taken = []
+    monkeypatch.setattr(sweep, "_work", lambda spec, study, tickets, *rest: taken.extend(tickets))
+    tickets.get_lock().acquire()
+    worker = threading.Thread(target=sweep._worker, args=(1, tickets, spec, storage, 0, 1, True), daemon=True)
+    worker.start()
+    worker.join(timeout=60)
+    assert len(taken) == 2
 
 
 @pytest.mark.parametrize(
