@@ -1,13 +1,11 @@
 """Augmentation: other images with the same meaning. A batch X (N, d_0) has one image a row, read as a square."""
 
-import math
+from helpers import checks
 
 
 def mirrored(X):
     """Return the images of X (N, d²) with left and right exchanged. ValueError if d² is no square."""
-    d = math.isqrt(X.shape[1])
-    if d * d != X.shape[1]:
-        raise ValueError(f"X has {X.shape[1]} columns; only a square image, such as 28 × 28 = 784, has a mirror image")
+    d = checks.square("X", X.shape[1])
     return X.reshape(-1, d, d)[:, :, ::-1].reshape(X.shape)
 
 

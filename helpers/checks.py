@@ -34,6 +34,21 @@ def number(name, value, *, above=-math.inf, least=-math.inf, below=math.inf):
     raise ValueError(f"{name}={value!r} must be a finite number{' ' if limits else ''}{' and '.join(limits)}")
 
 
+def zero_or(name, value, least):
+    """Return `value` as a float that is 0 or at least `least`; ValueError for anything else."""
+    if isinstance(value, numbers.Real) and 0 < value < least:
+        raise ValueError(f"{name}={value!r} must be 0, or a finite number at least {least}")
+    return number(name, value, least=0)
+
+
+def square(name, columns):
+    """Return d of columns = d², the width of a square image; ValueError if there is none."""
+    d = math.isqrt(columns)
+    if d * d != columns:
+        raise ValueError(f"{name}: {columns} columns are no square image, such as 28 × 28 = 784")
+    return d
+
+
 def matrix(name, X, *, rows=None, columns=None, finite=False):
     """Check that X is a float array of two dimensions that is not empty; ValueError if it is not."""
     if not isinstance(X, np.ndarray) or X.ndim != 2 or X.dtype not in (np.float32, np.float64):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 from helpers import checks
 from helpers.functions import ACTIVATIONS, LOSSES
-from helpers.network import WEIGHT_INITS, layer_sizes
+from helpers.network import SMALLEST_WINDOW, WEIGHT_INITS, layer_sizes
 from helpers.optimizers import OPTIMIZERS, SCHEDULES
 
 
@@ -23,6 +23,9 @@ class Config:
     hidden_size: int | tuple = 128  # units in each hidden layer, or a list: one int a layer
     activation: str = "ReLU"  # a key of ACTIVATIONS: identity, sigmoid, tanh, ReLU
     weight_init: str = "Xavier"  # a key of WEIGHT_INITS: random, Xavier, He
+    receptive_field: float = (
+        0.0  # σ in pixels of what a first-layer unit sees at first, at least 0.5; 0: the whole image
+    )
     loss: str = "cross_entropy"  # a key of LOSSES: cross_entropy, mean_squared_error
     optimizer: str = "nadam"  # a key of OPTIMIZERS: sgd, momentum, nag, rmsprop, adagrad, adadelta, adam, nadam
     momentum: float = 0.9  # of momentum and nag; this and the next three are at least 0 and below 1
@@ -51,6 +54,7 @@ class Config:
             "optimizer": checks.choice("optimizer", self.optimizer, OPTIMIZERS),
             "epsilon": checks.number("epsilon", self.epsilon, above=0),
             "patience": None if self.patience is None else checks.whole("patience", self.patience),
+            "receptive_field": checks.zero_or("receptive_field", self.receptive_field, least=SMALLEST_WINDOW),
             "seed": checks.whole("seed", self.seed, least=0),
         }
         for name in ("momentum", "beta", "beta1", "beta2", "dropout", "flip"):

@@ -50,7 +50,7 @@ class Learner:
         inputs, classes = data.x_train.shape[1], data.y_train.shape[1]
         self.sizes = layer_sizes(config.num_layers, config.hidden_size, inputs, classes)
         self.params = intial_weights(
-            config.num_layers, config.hidden_size, config.weight_init,
+            config.num_layers, config.hidden_size, config.weight_init, receptive_field=config.receptive_field,
             inputs=inputs, classes=classes, seed=config.seed, dtype=data.x_train.dtype,
         )  # fmt: skip
         self.gradient = as_params(np.zeros_like(self.params.theta), self.sizes)

@@ -30,6 +30,7 @@ class Buffers(NamedTuple):
 
 
 MOST_PARAMS = 50_000_000
+SMALLEST_WINDOW = 0.5  # pixels: a unit with a smaller receptive field would see nothing
 
 # The spread of the first weights, from fan-in and fan-out. Each keeps the signal's size in its own way.
 WEIGHT_INITS = {
@@ -78,11 +79,23 @@ def as_params(theta, sizes):
     return Params(theta, layers)
 
 
-def intial_weights(num_layers, hidden_size, weight_init="Xavier", *, inputs=784, classes=10, seed=0, dtype=np.float32):
+def intial_weights(
+    num_layers,
+    hidden_size,
+    weight_init="Xavier",
+    *,
+    receptive_field=0,
+    inputs=784,
+    classes=10,
+    seed=0,
+    dtype=np.float32,
+):
     """Return the first parameters of a network with `num_layers` hidden layers; the biases are zero.
 
-    weight_init: "random", "Xavier" or "He" (see WEIGHT_INITS). The same seed gives the same weights.
-    Raises ValueError for an unknown name, a size that is not a positive whole number, or another dtype.
+    weight_init: "random", "Xavier" or "He" (see WEIGHT_INITS). receptive_field: σ in pixels of the windows through
+    which the first layer's units look at first (see windows); 0: each sees the whole image. The same seed gives the
+    same weights. Raises ValueError for an unknown name, a size that is not a positive whole number, another dtype, or
+    windows on what is no square image.
     """
     sizes = layer_sizes(num_layers, hidden_size, inputs, classes)
     draw = WEIGHT_INITS[checks.choice("weight_init", weight_init, WEIGHT_INITS)]
@@ -92,7 +105,24 @@ def intial_weights(num_layers, hidden_size, weight_init="Xavier", *, inputs=784,
     params = as_params(np.zeros(count_params(sizes), dtype), sizes)
     for W, _ in params.layers:
         W[:] = draw(rng, *W.shape)
+    if checks.zero_or("receptive_field", receptive_field, least=SMALLEST_WINDOW):
+        W, _ = params.layers[0]
+        W *= windows(rng, *W.shape, receptive_field)
     return params
+
+
+def windows(rng, n, m, sigma):
+    """Return m windows on an image of n = d² pixels, (n, m): bells e^(−r²/2σ²) around points drawn anywhere in it.
+
+    Pixels that are near each other belong together, which a dense layer does not know: units that begin with a
+    receptive field (Hubel & Wiesel 1962) are told. Their mean square is 1, which keeps a layer's variance.
+    """
+    d = checks.square("inputs", n)
+    y, x = rng.uniform(0, d, (2, m))
+    pixels = np.arange(d)[:, np.newaxis] + 0.5  # their middles
+    down, across = (np.exp(-(((pixels - centre) / sigma) ** 2) / 2) for centre in (y, x))
+    bells = (down[:, np.newaxis] * across).reshape(n, m)
+    return bells / np.sqrt(np.mean(bells**2, axis=0))
 
 
 def empty_buffers(params, N):

@@ -46,6 +46,7 @@ def build_parser():
     add("-eps", "epsilon", float, "of rmsprop, adagrad, adadelta, adam and nadam, above 0; adadelta wants 1e-6")
     add("-w_d", "weight_decay", float, "L2 penalty on the weights, at least 0")
     add("-w_i", "weight_init", _name(WEIGHT_INITS), ", ".join(WEIGHT_INITS))
+    add(None, "receptive_field", float, "pixels that a first-layer unit sees at first, at least 0.5; 0: all of them")
     add("-nhl", "num_layers", int, "hidden layers")
     add("-sz", "hidden_size", _sizes, "units in each hidden layer: one number, or one a layer", nargs="+")
     add(None, "schedule", _name(SCHEDULES), ", ".join(SCHEDULES))

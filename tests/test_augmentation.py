@@ -20,7 +20,7 @@ def test_a_mirrored_image_by_hand():
 
 
 def test_what_is_no_square_has_no_mirror_image(data):
-    with pytest.raises(ValueError, match=r"20 columns.*28 × 28"):
+    with pytest.raises(ValueError, match=r"X: 20 columns.*28 × 28"):
         mirrored(data.x_train)
     with pytest.raises(ValueError, match="20 columns"):
         model_train(data, epochs=1, flip=0.5)

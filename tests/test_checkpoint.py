@@ -25,7 +25,7 @@ from tests.conftest import blobs
 
 ALL = {
     "epochs": 4, "batch_size": 32, "num_layers": 2, "hidden_size": 12, "dropout": 0.2, "flip": 0.5, "mixup": 0.3,
-    "schedule": "cosine", "warmup": 1.5, "decoupled_weight_decay": 0.05, "weight_decay": 0.001,
+    "receptive_field": 2, "schedule": "cosine", "warmup": 1.5, "decoupled_weight_decay": 0.05, "weight_decay": 0.001,
 }  # fmt: skip
 
 

@@ -96,6 +96,7 @@ def test_model_train_with_junk_settings(tmp_path_factory, arguments):
             "decoupled_weight_decay": st.floats(0, 1e6), "warmup": st.floats(0, 1e9), "epsilon": st.floats(1e-30, 1e9),
             "dropout": st.floats(0, 0.999), "weight_init": st.sampled_from(["random", "Xavier", "He"]),
             "schedule": st.sampled_from(["constant", "cosine"]), "beta2": st.floats(0, 0.999999),
+            "receptive_field": st.sampled_from([0, 0.5, 4, 1e300]),
         },
     ),
     st.sampled_from(["as it is", "black", "one class"]),

@@ -83,6 +83,7 @@ def test_every_setting_reaches_the_maths(data):
         "activation": "tanh", "weight_init": "He", "loss": "mean_squared_error", "optimizer": "adam",
         "momentum": 0.5, "beta": 0.5, "beta1": 0.5, "beta2": 0.5, "epsilon": 0.1, "dropout": 0.3, "patience": 1,
         "seed": 9, "schedule": "cosine", "warmup": 1, "decoupled_weight_decay": 0.1, "flip": 0.3, "mixup": 0.2,
+        "receptive_field": 2,
     }  # fmt: skip
     user = {"momentum": "nag", "beta": "rmsprop"}
     assert set(changes) == {field.name for field in dataclasses.fields(Config)}

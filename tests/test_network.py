@@ -19,6 +19,7 @@ from helpers.network import (
     forward_propagation,
     intial_weights,
     layer_sizes,
+    windows,
 )
 
 CASES = list(itertools.product(ACTIVATIONS, LOSSES, (0.0, 0.3), (1, 3, 5), (False, True)))
@@ -150,6 +151,41 @@ def test_first_weights_have_their_spread_and_biases_are_zero(weight_init, deviat
         assert abs(W).max() <= np.sqrt(6 / (784 + 300))
 
 
+@pytest.mark.parametrize("sigma", [1, 2, 4])
+def test_receptive_fields_are_round_windows_anywhere_that_keep_the_spread(sigma):
+    """Bells: where they are whole, their centre is where they were put, and σ is their standard deviation."""
+    m = 4000
+    bells = windows(np.random.default_rng(3), 28 * 28, m, sigma)
+    np.testing.assert_allclose(np.mean(bells**2, axis=0), 1)
+    y, x = np.random.default_rng(3).uniform(0, 28, (2, m))
+    whole = (np.abs(x - 14) < 14 - 3 * sigma) & (np.abs(y - 14) < 14 - 3 * sigma)
+    shares = (bells / bells.sum(axis=0))[:, whole]
+    middles = np.arange(28) + 0.5
+    down, across = (axis.ravel() for axis in np.meshgrid(middles, middles, indexing="ij"))
+    for axis, centre in ((down, y), (across, x)):
+        np.testing.assert_allclose(axis @ shares, centre[whole], atol=0.1 * sigma)
+        np.testing.assert_allclose(axis**2 @ shares - (axis @ shares) ** 2, sigma**2, rtol=0.1)
+    assert whole.sum() > 20
+    assert np.quantile(x, [0.1, 0.5, 0.9]) == pytest.approx([2.8, 14, 25.2], abs=0.7)
+
+
+def test_a_receptive_field_is_the_first_layer_s_alone():
+    plain, local = (intial_weights(2, 300, "He", receptive_field=sigma, seed=3) for sigma in (0, 4))
+    W, W_local = plain.layers[0][0], local.layers[0][0]
+    assert W_local.std() == pytest.approx(W.std(), rel=0.02)
+    np.testing.assert_allclose(W_local, W * windows(rng_after_weights(2, 300), 784, 300, 4), rtol=1e-4, atol=1e-7)
+    for (W, _), (W_local, _) in zip(plain.layers[1:], local.layers[1:]):
+        np.testing.assert_array_equal(W, W_local)
+
+
+def rng_after_weights(num_layers, hidden_size):
+    """The stream of seed 3, after it drew the weights of normal distribution."""
+    rng = np.random.default_rng(3)
+    for n, m in itertools.pairwise(layer_sizes(num_layers, hidden_size)):
+        rng.normal(0, 1, (n, m))
+    return rng
+
+
 def test_the_same_seed_gives_the_same_weights():
     a, b, other = (intial_weights(1, 8, seed=seed).theta for seed in (5, 5, 6))
     np.testing.assert_array_equal(a, b)
@@ -196,6 +232,10 @@ def test_no_hidden_unit_reaches_the_output_when_all_are_dropped():
         ({"inputs": 0}, "inputs=0"),
         ({"classes": 1}, "classes=1"),
         ({"seed": -1}, "seed=-1"),
+        ({"receptive_field": -1}, "receptive_field=-1 .*at least 0"),
+        ({"receptive_field": 0.4}, "receptive_field=0.4 must be 0, or a finite number at least 0.5"),
+        ({"receptive_field": "4"}, "receptive_field='4'"),
+        ({"receptive_field": 4, "inputs": 20}, "inputs: 20 columns are no square image"),
         ({"dtype": np.int32}, "dtype=.*float32"),
     ],
 )

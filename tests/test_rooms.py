@@ -18,7 +18,7 @@ ROOMS = {  # module: the helpers and the packages that it may import, the standa
     "config": {"helpers.checks", "helpers.functions", "helpers.network", "helpers.optimizers"},
     "files": {"numpy", "sklearn"},
     "data": {"numpy", "sklearn", "helpers.checks", "helpers.files"},
-    "augmentation": set(),
+    "augmentation": {"helpers.checks"},
     "evaluation": {
         "numpy", "pandas", "sklearn", "helpers.augmentation", "helpers.checks", "helpers.functions", "helpers.network",
     },
