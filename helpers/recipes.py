@@ -32,6 +32,7 @@ class Recipe(NamedTuple):
     dataset: str = "fashion_mnist"
     test: bool = True  # False: it serves a comparison, so the test images stay unread
     predictions: bool = False  # whether to keep what it says of each image
+    validation_split: float = 0.1  # 0: trained on every training image, with settings that were chosen before
 
 
 SETTLED = {"weight_init": "He", "schedule": "cosine", "warmup": 1, "decoupled_weight_decay": 0.05}
@@ -42,7 +43,13 @@ FAST = {
     "schedule": "cosine", "warmup": 2, "decoupled_weight_decay": 0.02, "flip": 0.5, "mixup": 0.2,
 }  # fmt: skip
 
+RECORD = FAST | {"hidden_size": (2048, 1024), "epochs": 70, "mixup": 0.4, "receptive_field": 3}
+
 RECIPES = {
+    "record": Recipe(
+        "three dense layers, trained on all 60,000 images", RECORD, "0.9009 in three layers", predictions=True,
+        validation_split=0,
+    ),
     "fast": Recipe(
         "three dense layers, under three minutes", FAST, "0.9009 in three layers; 0.9011 in nine, 350 epochs",
         predictions=True,
@@ -108,7 +115,7 @@ def run(name, seed):
 
     recipe = RECIPES[name]
     config = Config(**recipe.settings, seed=seed)
-    data = load_data(recipe.dataset)
+    data = load_data(recipe.dataset, validation_split=recipe.validation_split)
     params, history = model_train(data, **vars(config), progress=False)
     if history.attrs["interrupted"]:
         raise KeyboardInterrupt
@@ -116,9 +123,13 @@ def run(name, seed):
     row = {"recipe": name, "seed": seed, "epochs": len(history), "best_epoch": int(best.epoch)}
     row |= {column: best[column] for column in history.columns[1:5]}
     row |= dict.fromkeys(("test_accuracy", "test_precision", "test_recall"), np.nan)
-    said = {"val": predict(params, data.x_val, activation=config.activation, mirror=config.flip > 0)}
+    parts = {"val": data.x_val, "test": data.x_test if recipe.test else None}
+    said = {
+        part: predict(params, X, activation=config.activation, mirror=config.flip > 0)
+        for part, X in parts.items()
+        if X is not None
+    }
     if recipe.test:
-        said["test"] = predict(params, data.x_test, activation=config.activation, mirror=config.flip > 0)
         scores = per_class(said["test"], data.y_test, data.class_names).loc["macro mean"]
         row |= {"test_accuracy": accuracy(said["test"], data.y_test)}
         row |= {f"test_{score}": scores[score] for score in ("precision", "recall")}
@@ -161,8 +172,11 @@ def table(names=RECIPES):
     for name in names:
         recipe, own = RECIPES[name], rows[rows.recipe == name]
         if len(own):
-            scores = [f"{own[c].mean():.4f} ± {own[c].std():.4f}" for c in ("val_accuracy", "test_accuracy")]
-            cells = [f"`{name}`", recipe.about, recipe.published, scores[0], scores[1] if recipe.test else ""]
+            scores = [
+                f"{own[c].mean():.4f} ± {own[c].std():.4f}" if own[c].notna().any() else ""
+                for c in ("val_accuracy", "test_accuracy")
+            ]
+            cells = [f"`{name}`", recipe.about, recipe.published, *scores]
             cells += [len(own), f"{own.epochs.mean():.0f}", f"{own.seconds.mean():.0f}"]
             lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """Recipes: what they say is a configuration, what they leave behind is whole, and the README says the same."""
 
+import dataclasses
 import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pytest
 
 from helpers import recipes
 from helpers.config import Config
+from helpers.evaluation import accuracy, predict
 from helpers.learner import TrainingDiverged
 from helpers.recipes import RECIPES, Recipe
 from helpers.training import model_train
@@ -40,7 +42,9 @@ def tiny(monkeypatch, sample, tmp_path):
         "b": Recipe("none", settings, test=False),
     }
     monkeypatch.setattr(recipes, "RECIPES", mine)
-    monkeypatch.setattr("helpers.data.load_data", lambda dataset: sample)
+    monkeypatch.setattr(
+        "helpers.data.load_data", lambda dataset, validation_split: sample if validation_split else all_of(sample)
+    )
     monkeypatch.setattr(recipes, "ProcessPoolExecutor", lambda workers, context: ThreadPoolExecutor(1))
     for name in ("RUNS", "CURVES", "PREDICTIONS"):
         monkeypatch.setattr(recipes, name, tmp_path / getattr(recipes, name).name)
@@ -61,6 +65,26 @@ def test_the_command_runs_every_seed_and_keeps_what_comes_out(tiny, sample, caps
     best = curves[(curves.recipe == "b") & (curves.seed == 0)].val_accuracy.max()
     assert runs.val_accuracy[2] == best
     assert f"{runs.val_accuracy[:2].mean():.4f} ± {runs.val_accuracy[:2].std():.4f}" in capsys.readouterr().out
+
+
+def all_of(data):
+    """The data set with nothing held out."""
+    x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
+    return dataclasses.replace(data, x_train=x, y_train=y, x_val=None, y_val=None)
+
+
+def test_a_recipe_may_hold_nothing_out(tiny, sample, monkeypatch, capsys):
+    """It is trained on every image, to the last epoch, and its row says nothing of validation."""
+    monkeypatch.setitem(recipes.RECIPES, "a", recipes.RECIPES["a"]._replace(validation_split=0))
+    recipes.main(["a", "--seeds", "1"])
+    row, kept = recipes.read(recipes.RUNS).iloc[0], np.load(recipes.PREDICTIONS / "a-0.npz")
+    assert (row.epochs, row.best_epoch) == (2, 2)
+    assert np.isnan(row.val_accuracy)
+    params, _ = model_train(all_of(sample), **recipes.RECIPES["a"].settings)
+    Y_hat = predict(params, sample.x_test, activation="ReLU", mirror=True)
+    assert row.test_accuracy == pytest.approx(accuracy(Y_hat, sample.y_test), abs=1e-5)
+    assert sorted(kept) == ["test_class", "test_probability"]
+    assert f"| 0.9 |  | {row.test_accuracy:.4f} ± nan |" in capsys.readouterr().out
 
 
 def test_a_run_again_takes_the_place_of_its_row(tiny):
