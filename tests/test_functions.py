@@ -81,6 +81,14 @@ def test_activations_are_finite_and_silent_for_huge_inputs(name):
         assert np.isfinite(d_f(H)).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_dtype_stays(name, dtype):
+    f, d_f = ACTIVATIONS[name]
+    H = f(np.ones((2, 3), dtype))
+    assert H.dtype == d_f(H).dtype == dtype
+
+
 def test_cross_entropy_by_hand():
     Y = np.array([[1.0, 0, 0], [0, 1, 0]])
     Y_hat = np.array([[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]])

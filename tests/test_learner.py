@@ -141,8 +141,9 @@ def test_dropout_is_for_training_alone(data):
     assert (loss, accuracy) == pytest.approx((row.val_loss, row.val_accuracy))
 
 
-def test_a_step_allocates_nothing_of_the_size_of_the_parameters(sample):
-    learner = Learner(sample, Config(hidden_size=256, dropout=0.1, weight_decay=1e-4))
+@pytest.mark.parametrize("activation", ["ReLU", "sigmoid", "tanh"])
+def test_a_step_allocates_nothing_of_the_size_of_the_parameters(activation, sample):
+    learner = Learner(sample, Config(hidden_size=256, dropout=0.1, weight_decay=1e-4, activation=activation))
     index = np.arange(64)
     learner.update(index)
     tracemalloc.start()

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from helpers.functions import ACTIVATIONS, LOSSES
 from helpers.network import (
+    MOST_PARAMS,
     WEIGHT_INITS,
     as_params,
     backward_propagation,
+    count_params,
     dropout_masks,
     empty_buffers,
     forward_propagation,
@@ -110,6 +112,16 @@ def test_buffers_change_nothing(dropout):
         )
         assert gradient is out
         np.testing.assert_array_equal(gradient.theta, expected)
+
+
+def test_there_is_no_weight_decay_unless_asked_for():
+    params, X, Y, _ = case(2, False)
+    H = forward_propagation(params, X, "tanh")
+    plain, zero = (
+        backward_propagation(params, H, Y, "tanh", "cross_entropy", **decay).theta
+        for decay in ({}, {"weight_decay": 0.0})
+    )
+    np.testing.assert_array_equal(plain, zero)
 
 
 @given(st.permutations(range(7)))
@@ -244,6 +256,15 @@ def test_bad_sizes_are_refused(arguments, words):
         intial_weights(**({"num_layers": 2, "hidden_size": 8} | arguments))
 
 
+def test_the_largest_network_and_the_smallest():
+    assert count_params(layer_sizes(1, 1, inputs=MOST_PARAMS - 5, classes=2)) == MOST_PARAMS == 50_000_000
+    with pytest.raises(ValueError, match="50,000,001 parameters; the most is 50,000,000"):
+        layer_sizes(1, 1, inputs=MOST_PARAMS - 4, classes=2)
+    assert layer_sizes(1000, 1, inputs=1) == [1] * 1001 + [10]
+    with pytest.raises(ValueError, match=r"num_layers=1001 must be .* at most 1,000"):
+        layer_sizes(1001, 1)
+
+
 def test_names_are_read_in_any_case():
     np.testing.assert_array_equal(intial_weights(1, 4, "XAVIER").theta, intial_weights(1, 4, "Xavier").theta)
     params, X, _, _ = case(1, False)
@@ -254,7 +275,7 @@ def test_names_are_read_in_any_case():
 
 def test_bad_batches_are_refused():
     params, X, Y, _ = case(1, False)
-    with pytest.raises(ValueError, match=r"X has shape \(5, 7\).*8"):
+    with pytest.raises(ValueError, match=r"^X has shape \(5, 7\).*8"):
         forward_propagation(params, X[:, :7], "tanh")
     with pytest.raises(ValueError, match="X is float32; the parameters are float64"):
         forward_propagation(params, X.astype(np.float32), "tanh")
@@ -263,8 +284,12 @@ def test_bad_batches_are_refused():
     with pytest.raises(ValueError, match=r"activation='swish'.*identity, sigmoid, tanh, ReLU"):
         forward_propagation(params, X, "swish")
     H = forward_propagation(params, X, "tanh")
-    with pytest.raises(ValueError, match=r"Y has shape \(4, 4\).*5"):
+    with pytest.raises(ValueError, match=r"^Y has shape \(4, 4\).*5"):
         backward_propagation(params, H, Y[:4], "tanh", "cross_entropy")
+    with pytest.raises(ValueError, match=r"^Y has shape \(5, 3\).*\(5, 4\)"):
+        backward_propagation(params, H, Y[:, :3], "tanh", "cross_entropy")
+    with pytest.raises(ValueError, match=r"^activation='swish' is unknown"):
+        backward_propagation(params, H, Y, "swish", "cross_entropy")
     with pytest.raises(ValueError, match=r"loss='hinge'.*cross_entropy, mean_squared_error"):
         backward_propagation(params, H, Y, "tanh", "hinge")
     with pytest.raises(ValueError, match="theta has shape"):

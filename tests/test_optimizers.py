@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,37 @@ def test_one_rule_is_another_in_a_special_case(relation):
     a = run(OPTIMIZERS[name], 30, learning_rate=0.01, **settings)
     b = run(OPTIMIZERS[other], 30, learning_rate=0.01, **other_settings)
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+
+def test_the_defaults_are_those_of_the_papers_or_of_keras():
+    rate = {"learning_rate": 0.01}
+    by_size = {"learning_rate": 0.001, "epsilon": 1e-8}
+    assert {name: hyperparameters(rule) for name, rule in OPTIMIZERS.items()} == {
+        "sgd": rate, "momentum": rate | {"momentum": 0.9}, "nag": rate | {"momentum": 0.9},
+        "rmsprop": by_size | {"beta": 0.9}, "adagrad": rate | {"epsilon": 1e-8},
+        "adadelta": {"learning_rate": 1, "beta": 0.9, "epsilon": 1e-6},
+        "adam": by_size | {"beta1": 0.9, "beta2": 0.999}, "nadam": by_size | {"beta1": 0.9, "beta2": 0.999},
+    }  # fmt: skip
+
+
+@every_rule
+def test_a_step_allocates_no_vector(rule, settings, peer):
+    theta = np.ones(100_000)
+    g, state = np.ones_like(theta), memory(rule, theta)
+    tracemalloc.start()
+    rule(theta, g, 1, *state, **settings)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < theta.nbytes / 2
+
+
+def test_a_rule_keeps_its_name():
+    assert all(getattr(optimizers, name) is rule for name, rule in OPTIMIZERS.items())
+
+
+def test_the_cosine_goes_from_one_to_zero():
+    cosine = optimizers.SCHEDULES["cosine"]
+    assert [cosine(p) for p in (0, 1 / 3, 1 / 2, 1)] == pytest.approx([1, 3 / 4, 1 / 2, 0])
 
 
 def test_rmsprop_with_bias_correction_is_adam_without_a_mean():
