@@ -102,6 +102,16 @@ def test_training_goes_on_when_the_server_goes_away(tmp_path):
     assert list(tmp_path.glob("wandb/run-*/files/history.csv"))
 
 
+@pytest.mark.parametrize("trouble", ["500", "hang"])
+def test_a_server_that_only_errs_or_never_answers_costs_the_upload_and_no_more(tmp_path, trouble):
+    with serving(trouble=trouble) as server:
+        answer = train(environment(tmp_path, server.url))
+    assert answer.returncode == 0, answer.stderr
+    assert "validation accuracy" in answer.stdout
+    assert "Traceback" not in answer.stderr
+    assert list(tmp_path.glob("wandb/*run-*/files/history.csv"))
+
+
 @pytest.mark.parametrize("mode", [None, "offline"])
 def test_without_an_account_the_run_is_recorded_offline(tmp_path, mode):
     surroundings = environment(tmp_path) | ({"WANDB_MODE": mode} if mode else {})

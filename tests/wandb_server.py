@@ -12,12 +12,16 @@ ME = {"id": "VXNlcjox", "name": "me", "username": "me", "entity": "me", "email":
 
 
 class Server(ThreadingHTTPServer):
-    """Hands out `queue`, a list of parameters a run; keeps in `runs` what each run sent."""
+    """Hands out `queue`, a list of parameters a run; keeps in `runs` what each run sent.
+
+    trouble: "500", an error to every request; "hang", no answer to any.
+    """
 
     daemon_threads = True
 
-    def __init__(self, queue=()):
+    def __init__(self, queue=(), trouble=None):
         super().__init__(("127.0.0.1", 0), Handler)
+        self.trouble, self.over = trouble, threading.Event()
         self.queue, self.sockets = list(queue), []
         self.handed, self.runs, self.artifacts, self.sweep, self.unknown = [], {}, [], None, []
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -31,6 +35,7 @@ class Server(ThreadingHTTPServer):
 
     def vanish(self):
         """Stop, and cut every connection, as a server does that is switched off."""
+        self.over.set()
         self.shutdown()  # a second time does nothing
         self.server_close()
         for each in self.sockets:
@@ -111,8 +116,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply(self, content):
         body = json.dumps(content).encode()
+        if self.server.trouble == "hang":
+            self.server.over.wait()
         with contextlib.suppress(OSError):  # the client may be gone
-            self.send_response(200)
+            self.send_response(500 if self.server.trouble == "500" else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -141,9 +148,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(queue=()):
+def serving(queue=(), trouble=None):
     """Serve on a free port for the length of a with block."""
-    server = Server(queue)
+    server = Server(queue, trouble)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield server
