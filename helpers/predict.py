@@ -4,10 +4,10 @@ An image is 28 × 28 pixels, the thing light on a dark ground, as in the data se
 """
 
 import argparse
-import sys
 
 import numpy as np
 
+from helpers import console
 from helpers.checkpoint import load_model
 from helpers.evaluation import predict
 
@@ -46,4 +46,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console.run(main)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from helpers import console
 from helpers.config import Config
 from helpers.learner import TrainingDiverged
 from helpers.training import model_train
@@ -225,4 +226,4 @@ def run_all(runs, workers):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console.run(main)

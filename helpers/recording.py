@@ -30,14 +30,17 @@ class Recorder:
         config = {key: value for key, value in given.items() if key not in own}
         settings = {"project": given["wandb_project"], "entity": given["wandb_entity"], "name": name, "config": config}
         reason = _why_offline()
-        mode = "offline" if reason else os.environ.get("WANDB_MODE", "online")
-        try:
-            self.run = wandb.init(**settings, mode=mode, settings=wandb.Settings(**QUIET, **PATIENCE))
-        except Exception as error:  # refused, hanging, or no longer there
-            reason = _in_one_line(error)
-            self.run = wandb.init(**settings, mode="offline", settings=wandb.Settings(**QUIET))
+        wanted = "offline" if reason else os.environ.get("WANDB_MODE", "online")
+        for mode in (wanted, "offline", "disabled"):
+            try:
+                self.run = wandb.init(**settings, mode=mode, settings=wandb.Settings(**QUIET, **PATIENCE))
+                break
+            except Exception as error:  # refused, hanging, or no longer there; offline, a path that it cannot take
+                reason = _in_one_line(error)
         self.folder = Path(self.run.dir)
-        if reason or mode == "offline":
+        if reason and mode == "disabled":
+            print(f"W&B records nothing ({reason})")
+        elif mode == "offline":
             place = os.path.relpath(self.folder.parent)
             print(f"W&B records offline ({reason or 'WANDB_MODE'}); to upload the run later: wandb sync {place}")
         self.config = {key: self.run.config[key] for key in config}

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from helpers import checks, space
+from helpers import checks, console, space
 from helpers.study import best, finished, grid, open_study, refuse_another, table
 
 
@@ -235,4 +235,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console.run(main)

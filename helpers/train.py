@@ -12,7 +12,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from types import SimpleNamespace
 
-from helpers import checks
+from helpers import checks, console
 from helpers.config import Config
 from helpers.files import FOLDERS
 from helpers.functions import ACTIVATIONS, LOSSES
@@ -229,4 +229,4 @@ def _sizes(text):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console.run(main)
