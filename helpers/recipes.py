@@ -201,7 +201,7 @@ def main(arguments=None):
         parser.error(f"nothing was run yet: there is no {RUNS.name}")
     try:
         run_all([] if given.table else [(name, seed) for name in names for seed in range(given.seeds)], given.workers)
-    except (FileNotFoundError, TrainingDiverged) as error:
+    except (OSError, TrainingDiverged) as error:  # no data; results that cannot be written
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(table(names))

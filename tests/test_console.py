@@ -71,6 +71,23 @@ def test_the_table_of_the_recipes(odd):
     assert r"\xb1" in answer.stdout  # ±, which this terminal cannot show
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc, where not even root can write, is Linux's")
+def test_a_folder_that_cannot_be_written(odd, tmp_path):
+    """A training goes on without its record, its checkpoint and its network; a search says what it cannot do."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {RUN_TRAIN}"
+    answer = odd("-c", code.replace("]))", ", '--checkpoint=a.ckpt', '--model=a.model']))"), cwd="/proc")
+    assert answer.returncode == 1, answer.stderr
+    assert "validation accuracy" in answer.stdout
+    assert "checkpoint a.ckpt could not be written" in answer.stderr
+    assert "the network could not be written" in answer.stderr
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(SWEEP), "utf-8")
+    code = f"from helpers import console, sweep; console.run(lambda: sweep.main([{str(tmp_path / 'small.yaml')!r}]))"
+    answer = odd("-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}", cwd="/proc")
+    assert answer.returncode == 2
+    assert "sweeps" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
 def test_another_working_directory(odd, tmp_path):
     answer = odd("-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {RUN_TRAIN}", cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr

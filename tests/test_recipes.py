@@ -110,7 +110,9 @@ def test_a_recipe_may_be_named_like_a_number(tiny, monkeypatch, capsys):
     assert "| `1024` |" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError("no files here"), TrainingDiverged(1, 2, 0.5)])
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError("no files here"), OSError("No space left"), TrainingDiverged(1, 2, 0.5)]
+)
 def test_after_an_error_no_further_run_is_started(error, tiny, monkeypatch, capsys):
     begun = []
 

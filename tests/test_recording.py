@@ -102,6 +102,21 @@ def test_training_goes_on_when_the_server_goes_away(tmp_path):
     assert list(tmp_path.glob("wandb/run-*/files/history.csv"))
 
 
+def test_no_secret_is_left_in_what_a_run_writes_and_says(tmp_path):
+    """The key is nowhere but in the environment: not in W&B's folders, the checkpoint, the network, nor in the text."""
+    with serving() as server:
+        surroundings = environment(tmp_path, server.url)
+        files = {name: tmp_path / f"run.{name}" for name in ("checkpoint", "model")}
+        answer = train(surroundings, *(f"--{name}={path}" for name, path in files.items()))
+    assert answer.returncode == 0, answer.stderr
+    assert all(path.exists() for path in files.values())
+    key = surroundings["WANDB_API_KEY"]
+    assert key not in answer.stdout + answer.stderr + str(server.runs)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 5
+    assert not [path for path in written if key.encode() in path.read_bytes()]
+
+
 @pytest.mark.parametrize("trouble", ["500", "hang"])
 def test_a_server_that_only_errs_or_never_answers_costs_the_upload_and_no_more(tmp_path, trouble):
     with serving(trouble=trouble) as server:
