@@ -1,20 +1,19 @@
 """Files that survive: a training run as it stands, and a trained network. Arrays and JSON, no pickle.
 
-A file is one line of text (format, version, SHA-256 of the rest) and then NumPy's .npz. It is written aside, flushed to
-the disk and renamed, so that at any instant the old file or the new one is there, whole.
+A file is one line of text (format, version, SHA-256 of the rest) and then NumPy's .npz. At any instant the old file or
+the new one is there, whole (see atomic.py).
 """
 
 import hashlib
 import io
 import json
-import os
 import zlib
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from helpers.atomic import replacing
 from helpers.config import Config
 from helpers.network import as_params, layer_sizes
 
@@ -26,18 +25,8 @@ def write(path, kind, facts, arrays):
     payload = io.BytesIO()
     np.savez(payload, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
     payload = payload.getvalue()
-    path = Path(path)
-    aside = path.with_name(path.name + ".new")
-    try:
-        with open(aside, "wb") as file:
-            file.write(_head(kind, VERSION, payload) + payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        with suppress(OSError):
-            aside.unlink()
-        raise
+    with replacing(path) as file:
+        file.write(_head(kind, VERSION, payload) + payload)
 
 
 def read(path, kind):

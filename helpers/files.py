@@ -8,7 +8,6 @@ import contextlib
 import gzip
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+
+from helpers.atomic import replacing
 
 FOLDERS = {"fashion_mnist": "fashion-mnist", "mnist": "mnist"}
 TITLES = {"fashion_mnist": "Fashion-MNIST", "mnist": "MNIST"}
@@ -170,21 +171,11 @@ def _download(dataset, cache):
             raise ConnectionError("Keras left no files")
         with contextlib.suppress(OSError):
             for path in filter(Path.is_file, downloaded.rglob("*")):
-                _move(path, cache / path.relative_to(downloaded))
+                target = cache / path.relative_to(downloaded)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(target) as file:
+                    file.write(path.read_bytes())
         return arrays
-
-
-def _move(path, target):
-    """Move a file, to another disk too; at any moment the target is the old file or the new one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, aside = tempfile.mkstemp(dir=target.parent, suffix=".new")
-    os.close(descriptor)
-    try:
-        shutil.copyfile(path, aside)
-        os.replace(aside, target)
-    except BaseException:
-        os.unlink(aside)
-        raise
 
 
 def _load_with_keras(dataset, home):

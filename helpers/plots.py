@@ -247,15 +247,15 @@ def overfitting(curves, marks, title, source):
     _show(figure, source)
 
 
-def first_layer(dW, title, source, count=24):
-    """The units whose incoming weights (784, units) changed most, each change as an image: purple up, orange down."""
+def first_layer(dW, title, source, count=24, label="change of the weight"):
+    """The units whose incoming weights (784, units) are largest, or changed most, as images: purple up, orange down."""
     most = np.argsort(-np.linalg.norm(dW, axis=0))[:count]
     limit = np.quantile(abs(dW[:, most]), 0.998)
     figure, axes = _figure(3, count // 3, size=(9.5, 4.2), title=title)
     for unit, axis in zip(most, axes.flat):
         picture = axis.imshow(dW[:, unit].reshape(28, 28), cmap="PuOr", vmin=-limit, vmax=limit)
         axis.set_axis_off()
-    figure.colorbar(picture, ax=axes, shrink=0.8, label="change of the weight")
+    figure.colorbar(picture, ax=axes, shrink=0.8, label=label)
     _show(figure, source)
 
 

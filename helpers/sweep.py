@@ -12,12 +12,12 @@ import itertools
 import json
 import math
 import multiprocessing
-import os
 import sys
 import time
 from pathlib import Path
 
 from helpers import checks, console, space
+from helpers.atomic import replacing
 from helpers.study import best, finished, grid, open_study, refuse_another, table
 
 
@@ -186,9 +186,8 @@ class _Progress:
             return
         self.shown = len(trials)
         if self.results:
-            aside = Path(f"{self.results}.{os.getpid()}.tmp")
-            table(self.study, self.spec).to_csv(aside, index=False)
-            os.replace(aside, self.results)
+            with replacing(self.results) as file:
+                table(self.study, self.spec).to_csv(file, index=False)
         whole = [trial for trial in trials if trial.state.name == "COMPLETE"]
         if whole:
             top = (max if self.spec.goal == "maximize" else min)(whole, key=lambda trial: trial.value)

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import checkpoint
-from helpers.checkpoint import load_model, read, save_model, write
+from helpers.checkpoint import load_model, read, save_model
 from helpers.config import Config
 from helpers.learner import TrainingDiverged
 from helpers.network import intial_weights
@@ -207,25 +206,6 @@ def test_there_is_no_pickle_in_it(tmp_path):
         assert set(archive.namelist()) == {"facts.npy", "theta.npy"}
     facts = json.loads(np.load(tmp_path / "a.npz", allow_pickle=False)["facts"].tobytes())
     assert facts["class_names"] == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize("broken", ["write", "fsync", "replace"])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(broken, tmp_path, monkeypatch):
-    file = a_file(tmp_path)
-    before = file.read_bytes()
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    if broken == "write":
-        monkeypatch.setattr(checkpoint, "_head", full)
-    else:
-        monkeypatch.setattr(os, broken, full)
-    with pytest.raises(OSError, match="No space left"):
-        write(file, "model", {}, {"theta": np.ones(3)})
-    monkeypatch.undo()
-    assert file.read_bytes() == before
-    assert os.listdir(tmp_path) == ["a.model"]
 
 
 def test_on_a_full_disk_the_training_goes_on_and_says_so(data, tmp_path):

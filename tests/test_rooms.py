@@ -11,13 +11,14 @@ HELPERS = Path(__file__).parent.parent / "helpers"
 
 ROOMS = {  # module: the helpers and the packages that it may import, the standard library aside
     "__init__": set(),
+    "atomic": set(),
     "checks": {"numpy"},
     "console": set(),
     "functions": {"numpy"},
     "network": {"numpy", "helpers.checks", "helpers.functions"},
     "optimizers": {"numpy"},
     "config": {"helpers.checks", "helpers.functions", "helpers.network", "helpers.optimizers"},
-    "files": {"numpy", "sklearn"},
+    "files": {"numpy", "sklearn", "helpers.atomic"},
     "data": {"numpy", "sklearn", "helpers.checks", "helpers.files"},
     "augmentation": {"helpers.checks"},
     "evaluation": {
@@ -31,18 +32,17 @@ ROOMS = {  # module: the helpers and the packages that it may import, the standa
         "numpy", "pandas", "threadpoolctl", "tqdm", "helpers.augmentation", "helpers.checks", "helpers.checkpoint",
         "helpers.config", "helpers.learner", "helpers.network",
     },
-    "checkpoint": {"numpy", "helpers.config", "helpers.network"},
+    "checkpoint": {"numpy", "helpers.atomic", "helpers.config", "helpers.network"},
     "predict": {"numpy", "PIL", "helpers.checkpoint", "helpers.console", "helpers.evaluation"},
     "space": {"yaml", "helpers.checks", "helpers.config"},
     "study": {"optuna", "pandas", "sklearn", "helpers.config"},
     "sweep": {
-        "optuna", "helpers.checks", "helpers.console", "helpers.data", "helpers.learner", "helpers.space",
-        "helpers.study",
-        "helpers.training",
+        "optuna", "helpers.atomic", "helpers.checks", "helpers.console", "helpers.data", "helpers.learner",
+        "helpers.space", "helpers.study", "helpers.training",
     },
     "recipes": {
-        "numpy", "pandas", "helpers.config", "helpers.console", "helpers.data", "helpers.evaluation", "helpers.learner",
-        "helpers.training",
+        "numpy", "pandas", "helpers.atomic", "helpers.config", "helpers.console", "helpers.data", "helpers.evaluation",
+        "helpers.learner", "helpers.training",
     },
     "recording": {"numpy", "wandb"},
     "train": {
