@@ -221,7 +221,7 @@ def reliability(tables, title, source):
 
 
 def ablation(differences, title, source):
-    """What is lost without each thing. differences: {name: (mean, standard deviation, points of each seed)}."""
+    """What each change brings or costs. differences: {name: (mean, standard deviation, points of each seed)}."""
     figure, axis = _figure(size=(9, 0.55 * len(differences) + 1.6), title=title)
     for row, (mean, deviation, points) in enumerate(differences.values()):
         axis.errorbar(mean, row, xerr=deviation, fmt="o", markersize=9, capsize=4, color=COLOURS[0])

@@ -89,7 +89,7 @@ RECIPES = {
     ),
 }  # fmt: skip
 
-# What each technique brings: `fast` without it.
+# What each technique brings: `fast` without it, and with the one that only `record` has.
 ABLATIONS = {
     "mirror": {"flip": 0.0},
     "mixup": {"mixup": 0.0},
@@ -104,6 +104,7 @@ RECIPES |= {
     f"fast-without-{name}": Recipe("", FAST | change, test=False, predictions=name == "mixup")
     for name, change in ABLATIONS.items()
 }
+RECIPES["fast-with-receptive-fields"] = Recipe("", FAST | {"receptive_field": 3}, test=False)
 
 
 def run(name, seed):

@@ -116,6 +116,22 @@ def test_extreme_settings_end_finite_or_are_refused(arguments, kind):
         assert np.isfinite(history[["train_loss", "val_loss"]].to_numpy(float)).all()
 
 
+@pytest.mark.parametrize("width", [1, 2048])
+@pytest.mark.parametrize("depth", [1, 20])
+@pytest.mark.parametrize("batch_size", [1, 60])
+@pytest.mark.parametrize("learning_rate", [1e-8, 1e3])
+def test_the_corners_of_what_is_allowed(width, depth, batch_size, learning_rate):
+    data = blobs(60 if width * depth < 10_000 else 1, inputs=25, dtype=np.float32)
+    settings = {"num_layers": depth, "hidden_size": width, "batch_size": batch_size, "learning_rate": learning_rate}
+    with refused("parameters"):
+        try:
+            params, history = model_train(data, epochs=1, weight_decay=0.5, **settings)
+        except TrainingDiverged as error:
+            params, history = error.params, error.history
+        assert np.isfinite(params.theta).all()
+        assert np.isfinite(history[["train_loss", "val_loss"]].to_numpy(float)).all()
+
+
 arrays = st.one_of(
     junk,
     st.sampled_from([np.float32, np.float64, int, bool, object, "U1"]).map(lambda kind: np.zeros((3, 4), kind)),

@@ -151,12 +151,13 @@ def test_one_rule_is_another_in_a_special_case(relation):
 def test_the_defaults_are_those_of_the_papers_or_of_keras():
     rate = {"learning_rate": 0.01}
     by_size = {"learning_rate": 0.001, "epsilon": 1e-8}
-    assert {name: hyperparameters(rule) for name, rule in OPTIMIZERS.items()} == {
+    defaults = {
         "sgd": rate, "momentum": rate | {"momentum": 0.9}, "nag": rate | {"momentum": 0.9},
         "rmsprop": by_size | {"beta": 0.9}, "adagrad": rate | {"epsilon": 1e-8},
         "adadelta": {"learning_rate": 1, "beta": 0.9, "epsilon": 1e-6},
         "adam": by_size | {"beta1": 0.9, "beta2": 0.999}, "nadam": by_size | {"beta1": 0.9, "beta2": 0.999},
     }  # fmt: skip
+    assert {name: hyperparameters(OPTIMIZERS[name]) for name in defaults} == defaults
 
 
 @every_rule
@@ -199,6 +200,7 @@ def test_the_new_rule_of_the_readme_works(data):
         exec(function, names)
         rule, (settings, peer) = OPTIMIZERS["lion"], eval("{" + row + "}")["lion"]
         test_fifty_steps_equal_an_independent_library(rule, settings, peer)
+        test_a_step_allocates_no_vector(rule, settings, peer)
         _, history = model_train(data, epochs=20, optimizer="Lion", learning_rate=0.003)
     finally:
         OPTIMIZERS.pop("lion", None)

@@ -91,3 +91,19 @@ def test_training_starts_without_what_is_slow_to_import():
     code = "import sys, helpers.training; print({'pandas', 'sklearn', 'matplotlib', 'keras', 'scipy'} & {*sys.modules})"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("unsafe", ["pickle", "joblib", "eval", "exec", "load_all", "unsafe_load", "full_load"])
+def test_nothing_here_could_run_what_a_file_says(unsafe):
+    """Arrays are read without pickle, YAML by safe_load; archives are NumPy's and gzip's alone."""
+    for path in HELPERS.glob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        names = {getattr(node, "id", getattr(node, "attr", None)) for node in ast.walk(tree)}
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names |= {getattr(node, "module", None), *(alias.name for alias in node.names)}
+        assert unsafe not in names
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if ast.unparse(call.func) == "np.load":
+                assert "allow_pickle=False" in ast.unparse(call)
+            assert ast.unparse(call.func) != "yaml.load" or "SafeLoader" in ast.unparse(call)
