@@ -6,5 +6,6 @@ import sys
 def run(main):
     """Run a command line's main() and end with its exit code; a character that the terminal cannot show is escaped."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")
+        if stream:  # None where it is closed
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main())

@@ -139,10 +139,10 @@ def _read_keras_cache(dataset, cache):
     """Return the four arrays in Keras's cache, or None if they are not all there; DamagedFile if one is not whole."""
     if dataset == "fashion_mnist":
         folder = cache / "fashion-mnist"
-        complete = all((folder / f"{name}.gz").exists() for name in FILES)
+        complete = all(os.path.exists(folder / f"{name}.gz") for name in FILES)  # False where one may not look
         return _read_folder(folder, FULL[dataset]) if complete else None
     path = cache / "mnist.npz"
-    if not path.exists():
+    if not os.path.exists(path):
         return None
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -160,22 +160,26 @@ def _download(dataset, cache):
     So the cache never holds half a file, whatever is killed or cut, and two processes may download at once. A cache
     that cannot be written stays as it is.
     """
-    with tempfile.TemporaryDirectory() as home:
-        _load_with_keras(dataset, home)
-        downloaded = Path(home) / "datasets"
-        try:
+    try:
+        with tempfile.TemporaryDirectory() as home:
+            _load_with_keras(dataset, home)
+            downloaded = Path(home) / "datasets"
             arrays = _read_keras_cache(dataset, downloaded)
-        except DamagedFile as damage:
-            raise ConnectionError(f"what arrived is not whole: {damage}") from None
-        if arrays is None:
-            raise ConnectionError("Keras left no files")
-        with contextlib.suppress(OSError):
-            for path in filter(Path.is_file, downloaded.rglob("*")):
-                target = cache / path.relative_to(downloaded)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(target) as file:
-                    file.write(path.read_bytes())
-        return arrays
+            with contextlib.suppress(OSError):
+                for path in filter(Path.is_file, downloaded.rglob("*")) if arrays else ():
+                    target = cache / path.relative_to(downloaded)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with replacing(target) as file:
+                        file.write(path.read_bytes())
+    except DamagedFile as damage:
+        raise ConnectionError(f"what arrived is not whole: {damage}") from None
+    except ConnectionError:
+        raise
+    except OSError as error:  # no folder for it, no room
+        raise ConnectionError(str(error)) from None
+    if arrays is None:
+        raise ConnectionError("Keras left no files")
+    return arrays
 
 
 def _load_with_keras(dataset, home):

@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -108,10 +109,10 @@ RECIPES["fast-with-receptive-fields"] = Recipe("", FAST | {"receptive_field": 3}
 
 
 def run(name, seed):
-    """Train the recipe once; return (row of RUNS, rows of CURVES, Ŷ of the validation and the test images).
+    """Train the recipe once; return (row of RUNS, rows of CURVES, Ŷ of the validation and the test images it has).
 
-    The test images are read once, after the training, at the epoch that the validation images picked; precision and
-    recall are macro means. Raises FileNotFoundError where there is no data.
+    The test images are read once, after the training, at the epoch that the validation images picked, or at the last
+    where none are held out; precision and recall are macro means. Raises FileNotFoundError where there is no data.
     """
     from helpers.data import load_data
     from helpers.evaluation import accuracy, per_class, predict
@@ -173,14 +174,15 @@ def table(names=RECIPES):
     for name in names:
         recipe, own = RECIPES[name], rows[rows.recipe == name]
         if len(own):
-            scores = [
-                f"{own[c].mean():.4f} ± {own[c].std():.4f}" if own[c].notna().any() else ""
-                for c in ("val_accuracy", "test_accuracy")
-            ]
+            scores = [_mean_and_deviation(own[c].dropna()) for c in ("val_accuracy", "test_accuracy")]
             cells = [f"`{name}`", recipe.about, recipe.published, *scores]
             cells += [len(own), f"{own.epochs.mean():.0f}", f"{own.seconds.mean():.0f}"]
             lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
+
+
+def _mean_and_deviation(values):
+    return f"{values.mean():.4f}" + (f" ± {values.std():.4f}" if len(values) > 1 else "") if len(values) else ""
 
 
 def main(arguments=None):
@@ -201,7 +203,7 @@ def main(arguments=None):
         parser.error(f"nothing was run yet: there is no {RUNS.name}")
     try:
         run_all([] if given.table else [(name, seed) for name in names for seed in range(given.seeds)], given.workers)
-    except (OSError, TrainingDiverged) as error:  # no data; results that cannot be written
+    except (OSError, ValueError, TrainingDiverged, BrokenProcessPool) as error:  # no data, no room, a killed process
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(table(names))

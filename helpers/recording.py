@@ -31,17 +31,22 @@ class Recorder:
         settings = {"project": given["wandb_project"], "entity": given["wandb_entity"], "name": name, "config": config}
         reason = _why_offline()
         wanted = "offline" if reason else os.environ.get("WANDB_MODE", "online")
-        for mode in (wanted, "offline", "disabled"):
+        for mode in dict.fromkeys((wanted, "offline")):
             try:
                 self.run = wandb.init(**settings, mode=mode, settings=wandb.Settings(**QUIET, **PATIENCE))
                 break
-            except Exception as error:  # refused, hanging, or no longer there; offline, a path that it cannot take
+            except Exception as error:  # refused, hanging, or no longer there; offline, a name that it cannot take
                 reason = _in_one_line(error)
+        else:
+            mode = "disabled"
+            self.run = wandb.init(config=config, mode=mode)
         self.folder = Path(self.run.dir)
+        self.mode, place = mode, os.path.relpath(self.folder.parent)
         if reason and mode == "disabled":
             print(f"W&B records nothing ({reason})")
+        elif mode == "online":
+            print(f"W&B records online; should its server go away, upload the run later: wandb sync {place}")
         elif mode == "offline":
-            place = os.path.relpath(self.folder.parent)
             print(f"W&B records offline ({reason or 'WANDB_MODE'}); to upload the run later: wandb sync {place}")
         self.config = {key: self.run.config[key] for key in config}
 
@@ -85,7 +90,8 @@ class Recorder:
             self.run.log_artifact(artifact)
 
         self._try(lambda: self.run.log({"confusion_matrix": wandb.plot.confusion_matrix(**confusion)}))
-        self._try(files)
+        if self.mode != "disabled":
+            self._try(files)
 
     def finish(self, exit_code):
         """Close the run, once; with an exit code other than 0, W&B shows it as failed."""
@@ -106,12 +112,14 @@ def _why_offline():
     """Return why W&B must not be asked to go online, in words; None if it may, or if WANDB_MODE decides."""
     if os.environ.get("WANDB_MODE", "online") != "online":
         return None
-    server = urlsplit(wandb.setup().settings.base_url)
     try:
+        server = urlsplit(wandb.setup().settings.base_url)
         port = server.port or (443 if server.scheme == "https" else 80)
         socket.create_connection((server.hostname, port), timeout=3).close()
     except OSError as error:
         return f"{server.hostname} does not answer: {error.strerror or error}"
+    except Exception as error:  # settings that W&B does not take, such as a WANDB_BASE_URL that is none
+        return _in_one_line(error)
     try:
         known = wandb.login(prompt=False)
     except Exception as error:  # a server that refuses the key, or does not speak

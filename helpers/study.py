@@ -64,13 +64,17 @@ def _database(url):
     connect = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        alive = {"heartbeat_interval": 10, "grace_period": 30, "heartbeat_stale_trial_callback": _again}
+        alive = {"heartbeat_interval": 10, "grace_period": 30, "heartbeat_stale_trial_callback": again}
         return optuna.storages.RDBStorage(url, engine_kwargs=connect, **alive)
 
 
-def _again(study, trial):
-    """Put a killed trial's configuration at the head of the queue."""
-    study.enqueue_trial(trial.params)
+def again(study, trial):
+    """Put the configuration of a trial that was killed or stopped at the head of the queue."""
+    from optuna.trial import TrialState, create_trial
+
+    # what enqueue_trial does, but that a grid's sampler finds its point again
+    point = {name: trial.system_attrs[name] for name in ("grid_id", "search_space") if name in trial.system_attrs}
+    study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=point | {"fixed_params": trial.params}))
 
 
 def finished(study):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from helpers import checks, console, space
 from helpers.atomic import replacing
-from helpers.study import best, finished, grid, open_study, refuse_another, table
+from helpers.study import again, best, finished, grid, open_study, refuse_another, table
 
 
 def search(
@@ -80,8 +80,17 @@ def _work(spec, study, tickets, seed, data, allow_sample, after=lambda: None):
         loaded = {name: data or load_data(name, allow_sample=allow_sample) for name in names}
 
     def objective(trial):
+        try:
+            return attempt(trial)
+        except KeyboardInterrupt:  # when the search goes on, this comes first
+            again(study, study.get_trials(deepcopy=False)[trial.number])
+            raise
+
+    def attempt(trial):
         settings = {name: _suggest(trial, name, parameter) for name, parameter in spec.parameters.items()}
-        tried = [other.user_attrs.get("tried") for other in study.get_trials(deepcopy=False)[: trial.number]]
+        others = study.get_trials(deepcopy=False)[: trial.number]
+        lost = [other.state.name == "FAIL" and "reason" not in other.user_attrs for other in others]  # killed, stopped
+        tried = [other.user_attrs.get("tried") for other, gone in zip(others, lost) if not gone]
         trial.set_user_attr("tried", dict(settings))
         # the same once more would be the same result: it gets another seed, and shows how much chance there is in it
         settings = {"seed": seed + tried.count(settings)} | settings
@@ -139,7 +148,7 @@ def _share(spec, storage, left, workers, seed, startup, allow_sample, after):
         while any(process.is_alive() for process in processes):
             time.sleep(0.5)
             after()
-    except KeyboardInterrupt:
+    except BaseException:
         for process in processes:
             process.terminate()
         raise

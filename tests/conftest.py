@@ -16,6 +16,17 @@ from helpers.training import progress_bar
 matplotlib.use("agg")  # not through the environment, which the notebook's kernel would inherit
 
 
+# No network, whatever the machine has: a proxy that is a closed port, but for servers of the tests' own.
+NO_NETWORK = dict.fromkeys(("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"), "http://127.0.0.1:9")
+NO_NETWORK |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    for name, value in NO_NETWORK.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture(scope="session")
 def sample():
     """The shipped sample of Fashion-MNIST: 5,400 + 600 + 1,000 images."""

@@ -1,7 +1,6 @@
 """replacing: the old file or the new one, whole, and nothing beside it."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -62,11 +61,39 @@ def test_two_processes_that_write_at_once_and_are_killed_leave_a_whole_file(tmp_
     )
     path = tmp_path / "a"
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path), letter]) for letter in "xy"]
-    while not path.exists():
-        time.sleep(0.01)
-    for _ in range(50):
-        assert path.read_bytes() in (b"x" * 100_000, b"y" * 100_000)
-    for writer in writers:
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
+    try:
+        while not path.exists():
+            assert all(writer.poll() is None for writer in writers)
+            time.sleep(0.01)
+        for _ in range(50):
+            assert path.read_bytes() in (b"x" * 100_000, b"y" * 100_000)
+        assert all(writer.poll() is None for writer in writers)
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
     assert path.read_bytes() in (b"x" * 100_000, b"y" * 100_000)
+
+
+def test_two_that_write_at_once_do_not_meet(tmp_path):
+    """Also in one process: each has a file of its own beside the path."""
+    path = tmp_path / "a"
+    with replacing(path) as first:
+        first.write(b"1")
+        with replacing(path) as second:
+            second.write(b"2")
+        assert path.read_bytes() == b"2"
+    assert path.read_bytes() == b"1"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_link_stays_one_and_what_is_no_file_is_refused(tmp_path):
+    (tmp_path / "link").symlink_to("target")
+    with replacing(tmp_path / "link") as file:
+        file.write(b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "."):
+        with pytest.raises(OSError, match="is no regular file"), replacing(tmp_path / name):
+            pass

@@ -215,6 +215,24 @@ def test_a_cache_that_cannot_be_written_costs_only_the_cache(places, monkeypatch
     assert source() == "a download by Keras"
 
 
+def test_a_cache_that_may_not_be_entered_is_none(places, monkeypatch):
+    """As another user's home: os.path.exists says no, where Path.exists raises."""
+    put(places / "system" / "fashion-mnist")
+    monkeypatch.setattr(Path, "exists", lambda path: 1 / 0 if "keras" in str(path) else os.path.exists(path))
+    assert source() == "the system's package"
+
+
+def test_without_room_for_a_download_the_sample_comes(monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryDirectory", full)
+    with pytest.warns(UserWarning, match="this is a sample"):
+        assert find("fashion_mnist", True)[2]
+    with pytest.raises(FileNotFoundError, match="No space left"):
+        source()
+
+
 def keras_of_its_own(places, body):
     """A package `keras` whose fashion_mnist.load_data() has this body; return the environment that finds it."""
     package = places / "packages" / "keras"
@@ -274,12 +292,10 @@ def test_a_download_that_ends_half_way_is_named_and_leaves_nothing(places, monke
 
 
 def test_the_real_keras_says_why_it_cannot_download_whatever_its_configuration_names(places, monkeypatch):
-    """The proxy is a closed port, so that there is no network; the backends that are named are not there."""
+    """The backends that are named are not there."""
     (places / "keras").mkdir()
     (places / "keras" / "keras.json").write_text('{"backend": "tensorflow"}')
     monkeypatch.setenv("KERAS_BACKEND", "theano")
-    for name in ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setattr(files, "_load_with_keras", LOAD_WITH_KERAS)
     for dataset in files.TITLES:
         with pytest.raises(FileNotFoundError, match="URL fetch failure"):

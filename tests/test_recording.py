@@ -91,7 +91,9 @@ def test_training_goes_on_when_the_server_goes_away(tmp_path):
             [sys.executable, "-m", "helpers.train", "--allow_sample", "--epochs=8", "--hidden_size=128"],
             env=surroundings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        begin = []
         for line in process.stdout:
+            begin.append(line)
             if line.split()[:1] == ["3"]:  # the third epoch
                 break
         server.vanish()
@@ -99,7 +101,8 @@ def test_training_goes_on_when_the_server_goes_away(tmp_path):
     assert process.returncode == 0, errors
     assert "validation accuracy" in rest
     assert "Traceback" not in errors
-    assert list(tmp_path.glob("wandb/run-*/files/history.csv"))
+    folder = re.search(r"W&B records online; .*wandb sync (\S+)", "".join(begin)).group(1)
+    assert (ROOT / folder / "files" / "history.csv").exists()
 
 
 def test_no_secret_is_left_in_what_a_run_writes_and_says(tmp_path):
@@ -125,6 +128,7 @@ def test_a_server_that_only_errs_or_never_answers_costs_the_upload_and_no_more(t
     assert "validation accuracy" in answer.stdout
     assert "Traceback" not in answer.stderr
     assert list(tmp_path.glob("wandb/*run-*/files/history.csv"))
+    assert "wandb sync" in answer.stdout
 
 
 @pytest.mark.parametrize("mode", [None, "offline"])
@@ -139,11 +143,27 @@ def test_without_an_account_the_run_is_recorded_offline(tmp_path, mode):
     assert "Traceback" not in answer.stderr
 
 
-def test_disabled_is_silent(tmp_path):
-    answer = train(environment(tmp_path) | {"WANDB_MODE": "disabled"})
+def test_disabled_is_silent_and_writes_nothing(tmp_path):
+    answer = train(environment(tmp_path) | {"WANDB_MODE": "disabled", "TMPDIR": str(tmp_path)})
     assert answer.returncode == 0, answer.stderr
     assert "W&B" not in answer.stdout
     assert answer.stderr == ""
+    assert not list(tmp_path.rglob("history.csv"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "more", "words"),
+    [
+        (["--wandb_project=a/b"], {}, "W&B records nothing"),
+        ([], {"WANDB_BASE_URL": "nonsense"}, "W&B records"),
+        ([], {"WANDB_BASE_URL": "http://localhost:99999"}, "W&B records"),
+    ],
+)
+def test_names_and_places_that_wandb_does_not_take_cost_the_record_alone(tmp_path, flags, more, words):
+    answer = train(environment(tmp_path) | more, *flags)
+    assert answer.returncode == 0, answer.stderr
+    assert words in answer.stdout
+    assert "validation accuracy" in answer.stdout
 
 
 def test_with_an_account_and_no_server_the_run_is_recorded_offline(tmp_path):

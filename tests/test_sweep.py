@@ -16,7 +16,7 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
-from helpers import space, study, sweep
+from helpers import space, study, sweep, training
 from helpers.study import importance
 from helpers.sweep import search
 
@@ -109,9 +109,59 @@ def test_a_killed_trial_is_none_of_the_finished_and_its_configuration_is_tried_a
     sweep._suggest(killed, "learning_rate", spec.parameters["learning_rate"])
     kept.tell(killed, state=TrialState.FAIL)
     assert study.finished(kept) == []
-    study._again(kept, kept.trials[0])
+    study.again(kept, kept.trials[0])
     again = kept.ask()
     assert sweep._suggest(again, "learning_rate", spec.parameters["learning_rate"]) == killed.params["learning_rate"]
+
+
+def test_ctrl_c_in_a_grid_leaves_no_point_out_and_runs_none_twice(data, monkeypatch, tmp_path):
+    spec = SMALL | {"method": "grid", "parameters": {"epochs": {"value": 1}, "hidden_size": {"values": [2, 3, 4, 5]}}}
+    storage, own, calls = f"sqlite:///{tmp_path / 'a.db'}", training.model_train, []
+
+    def stopped(data, **settings):
+        params, history = own(data, **settings)
+        calls.append(settings["hidden_size"])
+        history.attrs["interrupted"] = len(calls) == 3
+        return params, history
+
+    monkeypatch.setattr(training, "model_train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        search(spec, trials=10, data=data, progress=False, storage=storage)
+    results = search(spec, trials=10, data=data, progress=False, storage=storage)
+    assert sorted(results.hidden_size) == [2, 3, 4, 5]
+    assert set(results.seed) == {0}
+    assert len(calls) == 5
+    assert calls[3] == calls[2]
+
+
+def test_workers_end_when_what_watches_them_fails(monkeypatch, tmp_path):
+    """The table of results cannot be written: nobody goes on training behind the error's back."""
+    started = []
+
+    class Process:
+        exitcode = None
+
+        def __init__(self, **_):
+            started.append(self)
+
+        def start(self):
+            self.alive = True
+
+        def is_alive(self):
+            return self.alive
+
+        def terminate(self):
+            self.alive = False
+
+    context = multiprocessing.get_context("spawn")
+    monkeypatch.setattr(context, "Process", Process, raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        sweep._share(None, None, 4, 2, 0, 1, True, after=full)
+    assert [process.alive for process in started] == [False, False]
+
+
+def full():
+    raise OSError(28, "No space left on device")
 
 
 def test_what_belongs_to_another_sweep_is_refused(data, tmp_path):
@@ -172,6 +222,7 @@ def test_a_killed_sweep_loses_no_finished_trial_and_runs_none_twice(tmp_path):
     assert f"All {wanted} trials are in" in output
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc, which lists a process's children, is Linux's")
 def test_a_killed_worker_s_trials_are_run_by_the_others(tmp_path):
     process = start(tmp_path, "--trials", "20", "--workers", "2")
     results, children = tmp_path / "sweeps" / "small.csv", Path(f"/proc/{process.pid}/task/{process.pid}/children")
