@@ -243,7 +243,7 @@ def overfitting(curves, marks, title, source):
         for mark in marks:
             axis.axvline(mark, color="grey", linestyle=":")
         _epochs(axis, what)
-    axes[0].legend()
+    axes[0].legend(frameon=True, framealpha=1, edgecolor="none")
     _show(figure, source)
 
 

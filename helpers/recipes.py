@@ -50,8 +50,7 @@ RECORD = FAST | {"hidden_size": (2048, 1024), "epochs": 70, "mixup": 0.4, "recep
 
 RECIPES = {
     "record": Recipe(
-        "three dense layers, trained on all 60,000 images", RECORD, "0.9009", predictions=True,
-        validation_split=0,
+        "three dense layers, trained on all 60,000 images", RECORD, "0.9009", validation_split=0,
     ),
     "fast": Recipe(
         "three dense layers, under three minutes", FAST, "0.9009; 0.9011 in nine layers",
