@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import pickle
+import re
 import tracemalloc
 
 import numpy as np
@@ -13,8 +15,8 @@ from jax import config as jax_config
 
 from helpers.config import Config
 from helpers.evaluation import evaluate
-from helpers.learner import LOOK, Learner
-from helpers.network import backward_propagation, forward_propagation
+from helpers.learner import LOOK, Learner, TrainingDiverged
+from helpers.network import backward_propagation, dropout_masks, forward_propagation
 from helpers.training import model_train, progress_bar
 from tests.conftest import batches, blobs
 
@@ -151,3 +153,71 @@ def test_a_step_allocates_nothing_of_the_size_of_the_parameters(activation, samp
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 64 * 256 * 4  # less than one hidden layer's activations; theta is 1.3 MB
+
+
+def test_weights_that_overflow_at_the_last_step_are_divergence(data):
+    """The loss of that step was read before it, so it is still finite."""
+    learner = Learner(data, Config(**SMALL))
+
+    def rule(theta, g, t, *memory, **rates):
+        theta[0] = np.inf if t == 7 else 0
+
+    learner.rule = rule
+    with pytest.raises(TrainingDiverged) as caught:
+        learner.train_epoch(1, progress_bar(False, "batch"))
+    assert (caught.value.epoch, caught.value.step) == (1, 7)
+
+
+def test_a_validation_loss_that_is_not_finite_is_divergence(data, monkeypatch):
+    monkeypatch.setattr("helpers.learner.evaluate", lambda *_, **__: (math.nan, 0.1))
+    with pytest.raises(TrainingDiverged, match="epoch 3, step after the last"):
+        Learner(data, Config(**SMALL)).validate(3)
+
+
+def test_divergence_can_be_passed_between_processes():
+    error = pickle.loads(pickle.dumps(TrainingDiverged(2, 5, 0.5)))
+    assert (error.epoch, error.step, error.learning_rate) == (2, 5, 0.5)
+    assert "epoch 2, step 5" in str(error)
+
+
+def test_first_weights_follow_the_data_and_the_seed():
+    learner = Learner(blobs(inputs=12, classes=4), Config(num_layers=1, hidden_size=5))
+    assert learner.sizes == [12, 5, 4]
+    assert [W.shape for W, _ in learner.params.layers] == [(12, 5), (5, 4)]
+    assert learner.params.theta.dtype == np.float64
+    other = Learner(blobs(inputs=12, classes=4), Config(num_layers=1, hidden_size=5, seed=1))
+    assert (learner.params.layers[0][0] != other.params.layers[0][0]).all()
+
+
+def test_a_step_with_dropout_is_that_of_the_network_with_its_masks(data):
+    config = Config(num_layers=2, hidden_size=7, activation="tanh", dropout=0.4, optimizer="sgd", learning_rate=0.5)
+    learner, peer = Learner(data, config), Learner(data, config)
+    index = np.arange(9)
+    learner.update(index)
+    masks = dropout_masks(peer.rng, 0.4, out=[None, np.empty((9, 7)), np.empty((9, 7))])
+    H = forward_propagation(peer.params, data.x_train[index], "tanh", masks=masks)
+    gradient = backward_propagation(peer.params, H, data.y_train[index], "tanh", "cross_entropy", masks=masks)
+    np.testing.assert_allclose(learner.params.theta, peer.params.theta - 0.5 * gradient.theta, atol=1e-12)
+
+
+def test_the_bar_goes_from_nothing_to_every_batch(data):
+    bar = progress_bar(False, "batch")
+    shown = []
+    for name in ("reset", "set_description", "update"):
+        setattr(bar, name, lambda *given, name=name, **more: shown.append((name, *given, *more.values())))
+    Learner(data, Config(**(SMALL | {"batch_size": 3}))).train_epoch(2, bar)
+    assert shown[0] == ("reset", 67)
+    assert sum(given[1] for given in shown if given[0] == "update") == 67
+    texts = [given[1] for given in shown if given[0] == "set_description"]
+    assert len(texts) == 2
+    assert all(re.fullmatch(r"epoch 2/3, loss \d\.\d{4}", text) for text in texts)
+
+
+def test_with_mirror_images_in_training_validation_is_over_both():
+    data = blobs(inputs=25)
+    how = {"activation": "ReLU", "loss": "cross_entropy"}
+    for flip in (0, 0.5):
+        learner = Learner(data, Config(**SMALL, flip=flip))
+        loss, share = evaluate(learner.params, data.x_val, data.y_val, mirror=flip > 0, **how)
+        assert learner.validate(1) == {"val_loss": loss, "val_accuracy": share}
+    assert loss != evaluate(learner.params, data.x_val, data.y_val, **how)[0]
