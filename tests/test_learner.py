@@ -221,3 +221,9 @@ def test_with_mirror_images_in_training_validation_is_over_both():
         loss, share = evaluate(learner.params, data.x_val, data.y_val, mirror=flip > 0, **how)
         assert learner.validate(1) == {"val_loss": loss, "val_accuracy": share}
     assert loss != evaluate(learner.params, data.x_val, data.y_val, **how)[0]
+
+
+def test_without_validation_data_there_is_no_number():
+    row = Learner(blobs(validation=False), Config(**SMALL)).validate(1)
+    assert list(row) == ["val_loss", "val_accuracy"]
+    assert all(math.isnan(value) for value in row.values())

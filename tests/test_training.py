@@ -229,6 +229,10 @@ def test_an_absurd_rate_diverges_without_a_warning(settings):
         ({"loss": "l2"}, "loss='l2'"),
         ({"seed": -3}, "seed=-3"),
         ({"lr": 0.1}, "lr is an unknown setting.*learning_rate"),
+        ({"flip": 0.5}, "X: 20 columns are no square image"),
+        ({"log": 5}, "log=5 must be a function of one argument"),
+        ({"progress": 1}, "progress=1 must be True or False"),
+        ({"resume": "yes"}, "resume='yes' must be True or False"),
     ],
 )
 def test_bad_settings_are_refused_before_any_work(settings, words, data, monkeypatch):
