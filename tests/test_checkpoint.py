@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from helpers.checkpoint import load_model, read, save_model
 from helpers.config import Config
-from helpers.learner import TrainingDiverged
+from helpers.learner import Learner, TrainingDiverged
 from helpers.network import intial_weights
 from helpers.optimizers import OPTIMIZERS
 from helpers.training import model_train
@@ -221,3 +221,30 @@ def test_on_a_full_disk_the_training_goes_on_and_says_so(data, tmp_path):
     assert "could not be written" in done.stderr
     assert "the training goes on" in done.stderr
     assert os.listdir(tmp_path) == []
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_a_warning_an_epoch(data, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.warns(
+        UserWarning, match=r"run\.ckpt could not be written.*No space left.*the training goes on"
+    ) as seen:
+        _, history = model_train(data, epochs=3, hidden_size=4, checkpoint=tmp_path / "run.ckpt")
+    assert len(history) == len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"checkpoint": 5}, "checkpoint=5 must be the name of a file"),
+        ({"checkpoint": "a\0b"}, "checkpoint='a.*b' must be the name of a file"),
+        ({"checkpoint": "nowhere/run.ckpt"}, "checkpoint='nowhere/run.ckpt' is in a folder that does not exist"),
+        ({"resume": True}, "resume=True needs checkpoint="),
+    ],
+)
+def test_a_checkpoint_s_name_is_checked_before_any_work(arguments, words, data, monkeypatch):
+    monkeypatch.setattr(Learner, "train_epoch", None)
+    with pytest.raises(ValueError, match=words):
+        model_train(data, **arguments)
