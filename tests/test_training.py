@@ -254,6 +254,7 @@ def test_bad_settings_are_refused_before_any_work(settings, words, data, monkeyp
         (lambda d: {"x_val": d.x_val[:, 1:]}, r"x_val has shape \(100, 19\).*20"),
         (lambda d: {"x_val": d.x_val.astype(np.float32)}, "x_val is float32; x_train is float64"),
         (lambda d: {"y_train": d.y_train[1:]}, r"y_train has shape \(199, 10\).*200"),
+        (lambda d: {"y_val": d.y_val[1:]}, r"y_val has shape \(99, 10\).*100"),
         (lambda d: {"y_train": d.y_train * 2}, "y_train is not one-hot"),
         (lambda d: {"y_train": d.y_train * 0}, "y_train is not one-hot"),
         (lambda d: {"y_val": d.y_val * 0.5 + 0.05}, "y_val is not one-hot"),
