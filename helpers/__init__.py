@@ -15,6 +15,6 @@
 
 Every figure is drawn by plots.py. The settings of a training run are listed in config.py; checks.py has the checks of
 arguments that all of them share. data.py finds its files through files.py. One run from the command line or under a W&B
-agent is train.py, and what W&B keeps of it is recording.py. console.py has what the command lines share,
-atomic.py how every file is written.
+agent is train.py, and what W&B keeps of it is recording.py. console.py has what the command lines share, processes.py
+how searches and recipes use several cores, atomic.py how every file is written.
 """

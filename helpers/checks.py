@@ -24,6 +24,16 @@ def whole(name, value, least=1, most=math.inf):
     raise ValueError(f"{name}={value!r} must be a whole number, at least {least}{limit}")
 
 
+def whole_or_none(name, value):
+    """Return None, or `value` as an int of at least 1; ValueError for anything else."""
+    return None if value is None else whole(name, value)
+
+
+def whole_or_each(name, value):
+    """Return `value` as an int of at least 1, or a list of such as a tuple; ValueError for anything else."""
+    return tuple(whole(name, one) for one in value) if isinstance(value, (list, tuple)) else whole(name, value)
+
+
 def number(name, value, *, above=-math.inf, least=-math.inf, below=math.inf):
     """Return `value` as a float with above < value, least <= value < below; ValueError for anything else."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -31,10 +31,10 @@ class TrainingDiverged(ArithmeticError):
     params = history = None
 
     def __init__(self, epoch, step, learning_rate):
+        self.reason = f"the loss is no longer finite in epoch {epoch}, step {step}, at learning_rate={learning_rate:g}"
         super().__init__(
-            f"the loss is no longer finite in epoch {epoch}, step {step}, at learning_rate={learning_rate:g}: try a "
-            "tenth of it, or another weight_init. This error's .params are those after the last finite epoch, "
-            ".history has the finished epochs"
+            f"{self.reason}: try a tenth of it, or another weight_init. This error's .params are those after the last "
+            "finite epoch, .history has the finished epochs"
         )
         self.epoch, self.step, self.learning_rate = epoch, step, learning_rate
 

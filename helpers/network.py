@@ -46,11 +46,10 @@ WEIGHT_INITS = {
 def layer_sizes(num_layers, hidden_size, inputs=784, classes=10):
     """Return [d_0, …, d_L]. `hidden_size` is one int, or one int a hidden layer. ValueError if they do not fit."""
     num_layers = checks.whole("num_layers", num_layers, most=1000)
-    one_each = isinstance(hidden_size, (list, tuple))
-    if one_each and len(hidden_size) != num_layers:
+    if isinstance(hidden_size, (list, tuple)) and len(hidden_size) != num_layers:
         raise ValueError(f"hidden_size={hidden_size!r} must be one whole number, or {num_layers}: one a hidden layer")
-    hidden = hidden_size if one_each else [hidden_size] * num_layers
-    hidden = [checks.whole("hidden_size", d) for d in hidden]
+    each = checks.whole_or_each("hidden_size", hidden_size)
+    hidden = each if isinstance(each, tuple) else [each] * num_layers
     sizes = [checks.whole("inputs", inputs), *hidden, checks.whole("classes", classes, least=2)]
     if count_params(sizes) > MOST_PARAMS:
         raise ValueError(

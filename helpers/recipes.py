@@ -7,9 +7,7 @@ run; curves.csv, a row an epoch; predictions/, what some networks say of each im
 import argparse
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +18,7 @@ from helpers import console
 from helpers.atomic import replacing
 from helpers.config import Config
 from helpers.learner import TrainingDiverged
+from helpers.processes import share
 from helpers.training import model_train
 
 RESULTS = Path(__file__).parent / "results"
@@ -140,6 +139,17 @@ def run(name, seed):
     return pd.DataFrame([row]), history.assign(recipe=name, seed=seed), said
 
 
+def keep_run(done):
+    """Print what `run` returned, and keep it in helpers/results."""
+    row, curve, said = done
+    print(row.to_csv(index=False, sep="\t", float_format="%.4f"), end="", flush=True)
+    name, seed = row.loc[0, ["recipe", "seed"]]
+    if RECIPES[name].predictions:
+        keep_predictions(PREDICTIONS / f"{name}-{seed}.npz", said)
+    keep(CURVES, curve)
+    keep(RUNS, row)
+
+
 def keep(path, rows):
     """Put the rows into the CSV file, in place of the same recipe's and seed's; a crash leaves the old file."""
     keys = ["recipe", "seed"]
@@ -200,30 +210,14 @@ def main(arguments=None):
     names = given.names or list(RECIPES)
     if given.table and not RUNS.exists():
         parser.error(f"nothing was run yet: there is no {RUNS.name}")
+    runs = [] if given.table else [(name, seed) for name in names for seed in range(given.seeds)]
     try:
-        run_all([] if given.table else [(name, seed) for name in names for seed in range(given.seeds)], given.workers)
+        share(run, runs, given.workers, after=keep_run)
     except (OSError, ValueError, TrainingDiverged, BrokenProcessPool) as error:  # no data, no room, a killed process
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(table(names))
     return 0
-
-
-def run_all(runs, workers):
-    """Run each (name, seed), so many at a time, and keep what comes out; after an error, start no more."""
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        try:
-            for done in as_completed(pool.submit(run, name, seed) for name, seed in runs):
-                row, curve, said = done.result()
-                print(row.to_csv(index=False, sep="\t", float_format="%.4f"), end="", flush=True)
-                name, seed = row.loc[0, ["recipe", "seed"]]
-                if RECIPES[name].predictions:
-                    keep_predictions(PREDICTIONS / f"{name}-{seed}.npz", said)
-                keep(CURVES, curve)
-                keep(RUNS, row)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 if __name__ == "__main__":

@@ -2,22 +2,28 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from helpers import checks
-from helpers.config import Config
+from helpers.config import SETTINGS, Config
+from helpers.files import FOLDERS
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 METHODS = ("bayes", "random", "grid")
 GOALS = ("maximize", "minimize")
-DISTRIBUTIONS = ("constant", "categorical", "int_uniform", "uniform", "q_uniform", "log_uniform_values")
+DISTRIBUTIONS = {  # and what each needs
+    "constant": ("value",), "categorical": ("values",), "int_uniform": ("min", "max"), "uniform": ("min", "max"),
+    "q_uniform": ("min", "max", "q"), "log_uniform_values": ("min", "max"),
+}  # fmt: skip
+UNDERSTOOD = {  # keys of the file, and of what lies below them
+    "": ("method", "metric", "parameters", "early_terminate", "run_cap"),
+    "metric": ("name", "goal"),
+    "early_terminate": ("type", "min_iter", "eta"),
+}
 FOR_WANDB = ("program", "command", "project", "entity", "name", "description")
-SETTINGS = [field.name for field in fields(Config)]
-WHOLE = {"epochs", "batch_size", "num_layers", "hidden_size", "patience", "seed"}
-REAL = {name for name in SETTINGS if isinstance(getattr(Config, name), float)}
 
 
 @dataclass(frozen=True)
@@ -38,52 +44,60 @@ class Space:
         search = [self.method, self.metric, self.goal, self.parameters, self.early_terminate]
         return hashlib.sha256(json.dumps(search, sort_keys=True).encode()).hexdigest()[:8]
 
+    @property
+    def datasets(self):
+        """The names of the data sets that a trial may ask for."""
+        given = self.parameters.get("dataset", {"value": "fashion_mnist"})
+        return tuple(given.get("values", [given.get("value")]))
+
 
 def read(source):
     """Read a sweep from a file's path, or from a dict of the same form; ValueError names what is wrong."""
     if isinstance(source, dict):
         return _space(source)
     try:
-        content = yaml.safe_load(Path(source).read_text("utf-8"))
+        return _space(yaml.safe_load(Path(source).read_text("utf-8")))
     except OSError as error:
         raise ValueError(f"{source} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{source} is not text in UTF-8: {error.reason}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         raise ValueError(f"{source} is not YAML: {line}{getattr(error, 'problem', error)}") from None
-    try:
-        return _space(content)
-    except ValueError as error:
+    except ValueError as error:  # of _space, or no UTF-8
         raise ValueError(f"{source}: {error}") from None
 
 
 def _space(content):
     if not isinstance(content, dict):
         raise ValueError(f"it holds {type(content).__name__}, not keys and values such as method: bayes")
-    known = ("method", "metric", "parameters", "early_terminate", "run_cap", *FOR_WANDB)
     for key in content:
-        if key not in known:
-            raise ValueError(f"{key} is an unknown key; the keys are: {', '.join(known)}")
-    metric = content.get("metric")
+        if key not in UNDERSTOOD[""] + FOR_WANDB:
+            raise ValueError(f"{key} is an unknown key; the keys are: {', '.join(UNDERSTOOD[''] + FOR_WANDB)}")
+    metric, parameters = content.get("metric"), content.get("parameters")
+    early, run_cap = content.get("early_terminate"), content.get("run_cap")
     if not isinstance(metric, dict) or "name" not in metric:
         raise ValueError("metric is missing; give it a name, such as val_accuracy, and a goal")
-    parameters = content.get("parameters")
     if not isinstance(parameters, dict) or not parameters:
         raise ValueError("parameters is missing; it says what is searched, such as optimizer: {values: [adam, nadam]}")
-    run_cap = content.get("run_cap")
-    left_out = [key for key in FOR_WANDB if key in content]
-    early, unused = _early_terminate(content.get("early_terminate"))
+    if early is not None and (not isinstance(early, dict) or early.get("type") != "hyperband"):
+        raise ValueError(f"early_terminate={early!r} must have type: hyperband")
     space = Space(
         method=checks.choice("method", content.get("method"), METHODS),
         metric=checks.choice("metric.name", metric["name"], METRICS),
         goal=checks.choice("metric.goal", metric.get("goal", "minimize"), GOALS),
         parameters={name: _parameter(name, given) for name, given in parameters.items()},
-        early_terminate=early,
-        run_cap=None if run_cap is None else checks.whole("run_cap", run_cap),
-        left_out=(*left_out, *unused),
-    )
+        early_terminate=early and {
+            "min_iter": checks.whole("early_terminate.min_iter", early.get("min_iter", 1)),
+            "eta": checks.whole("early_terminate.eta", early.get("eta", 3), least=2),
+        },
+        run_cap=checks.whole_or_none("run_cap", run_cap),
+        left_out=tuple(
+            f"{part}.{key}".lstrip(".")
+            for part, understood in UNDERSTOOD.items()
+            for key in (content.get(part) or () if part else content)
+            if key not in understood
+        ),
+    )  # fmt: skip
     for name, parameter in space.parameters.items():
         if space.method == "grid" and parameter["distribution"] not in ("constant", "categorical"):
             raise ValueError(f"parameters.{name} has no end of values; method grid needs value or values")
@@ -92,63 +106,46 @@ def _space(content):
 
 def _parameter(name, given):
     """Return the parameter with its distribution spelt out, every value in it checked."""
+    where = f"parameters.{name}"
     if name not in (*SETTINGS, "dataset"):
-        raise ValueError(f"parameters.{name} is unknown; the settings are: dataset, {', '.join(SETTINGS)}")
+        raise ValueError(f"{where} is unknown; the settings are: dataset, {', '.join(SETTINGS)}")
     if not isinstance(given, dict):
-        raise ValueError(f"parameters.{name}={given!r} must be keys such as value, values, or min and max")
-    for key in given:
-        if key not in ("value", "values", "min", "max", "q", "distribution"):
-            raise ValueError(f"parameters.{name}.{key} is not understood; use value, values, min, max, q, distribution")
-    whole = all(isinstance(given.get(key), int) for key in ("min", "max"))
-    range_ = "int_uniform" if whole else "uniform"
+        raise ValueError(f"{where}={given!r} must be keys such as value, values, or min and max")
+    range_ = "int_uniform" if all(isinstance(given.get(key), int) for key in ("min", "max")) else "uniform"
     implied = "constant" if "value" in given else "categorical" if "values" in given else range_
-    distribution = checks.choice(f"parameters.{name}.distribution", given.get("distribution", implied), DISTRIBUTIONS)
-    needed = {"constant": ["value"], "categorical": ["values"], "q_uniform": ["min", "max", "q"]}
-    needed = needed.get(distribution, ["min", "max"])
+    distribution = checks.choice(f"{where}.distribution", given.get("distribution", implied), DISTRIBUTIONS)
+    needed = DISTRIBUTIONS[distribution]
     if set(given) - {"distribution"} != set(needed):
-        raise ValueError(f"parameters.{name} must have {' and '.join(needed)} for the distribution {distribution}")
-    if distribution == "categorical" and (not isinstance(given["values"], list) or not given["values"]):
-        raise ValueError(f"parameters.{name}.values={given['values']!r} must be a list with something in it")
-    parameter = {"distribution": distribution, **{key: given[key] for key in needed}}
-    for value in parameter.get("values", [parameter[key] for key in ("value", "min", "max") if key in parameter]):
-        check_setting(name, value)
-    if "min" in parameter:
-        _check_range(name, **parameter)
-    return parameter
+        has = ", ".join(map(str, given)) or "nothing"
+        raise ValueError(f"{where} has {has}; for the distribution {distribution} it must have {' and '.join(needed)}")
+    values = given["values"] if distribution == "categorical" else [given[key] for key in needed if key != "q"]
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"{where}.values={values!r} must be a list with something in it")
+    for value in values:
+        _check_value(name, value)
+    if "min" in needed:
+        _check_range(where, name, distribution, **{key: given[key] for key in needed})
+    return {"distribution": distribution, **{key: given[key] for key in needed}}
 
 
-def _check_range(name, distribution, min, max, q=1):
-    """Raise ValueError if a setting has no such range."""
-    whole = distribution == "int_uniform"
-    if name not in (WHOLE if whole else REAL):
-        better = "int_uniform, with whole numbers" if name in WHOLE else "uniform" if name in REAL else "values"
-        raise ValueError(f"parameters.{name} cannot be {distribution}; use {better}")
-    for key, value in {"min": min, "max": max, "q": q}.items():
-        (checks.whole if whole else checks.number)(f"parameters.{name}.{key}", value)
-    if min >= max:
-        raise ValueError(f"parameters.{name}: min={min} must be below max={max}")
-    if q <= 0 or (min <= 0 and distribution == "log_uniform_values"):
-        raise ValueError(f"parameters.{name}: {'q' if q <= 0 else 'min'} must be above 0 for {distribution}")
-
-
-def check_setting(name, value):
-    """Raise ValueError if a setting may not have this value."""
+def _check_value(name, value):
+    """Raise ValueError if the setting may not have this value."""
     if name == "dataset":
-        checks.choice(name, value, ("fashion_mnist", "mnist"))
-    elif name == "hidden_size" and isinstance(value, list):
-        Config(num_layers=len(value), hidden_size=value)
+        checks.choice(name, value, FOLDERS)
     else:
-        Config(**{name: value})
+        layers = {"num_layers": len(value)} if name == "hidden_size" and isinstance(value, list) else {}
+        Config(**{name: value}, **layers)
 
 
-def _early_terminate(given):
-    """Return ({"min_iter": …, "eta": …} or None, the keys that have no meaning here)."""
-    if given is None:
-        return None, []
-    if not isinstance(given, dict) or given.get("type") != "hyperband":
-        raise ValueError(f"early_terminate={given!r} must have type: hyperband")
-    early = {
-        "min_iter": checks.whole("early_terminate.min_iter", given.get("min_iter", 1)),
-        "eta": checks.whole("early_terminate.eta", given.get("eta", 3), least=2),
-    }
-    return early, [f"early_terminate.{key}" for key in given if key not in ("type", "min_iter", "eta")]
+def _check_range(where, name, distribution, min, max, q=1):
+    """Raise ValueError if the setting has no such range."""
+    kind = str if name == "dataset" else SETTINGS[name].type
+    ranges = {float: ("uniform", "q_uniform", "log_uniform_values"), str: ()}.get(kind, ("int_uniform",))
+    if distribution not in ranges:
+        raise ValueError(f"{where} cannot be {distribution}; use {' or '.join(ranges) or 'values'}")
+    for key, value in {"min": min, "max": max, "q": q}.items():
+        checks.number(f"{where}.{key}", value)
+    if min >= max:
+        raise ValueError(f"{where}: min={min} must be below max={max}")
+    if q <= 0 or (min <= 0 and distribution == "log_uniform_values"):
+        raise ValueError(f"{where}: {'q' if q <= 0 else 'min'} must be above 0 for {distribution}")

@@ -1,14 +1,19 @@
 """Where a search's trials are kept, how the next one is chosen, and what all of them come to."""
 
+import itertools
 import json
 import math
+import random
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 from helpers.config import Config
 
+LOST_AFTER = 30  # seconds without a sign of life, after which a trial's process counts as killed
 
-def open_study(spec, storage, seed, startup, worker=0):
+
+def open_study(spec, storage, seed, startup):
     """Return the study in this storage; ValueError if the storage holds another search.
 
     startup: how many trials are drawn at random before bayes has enough to learn from.
@@ -17,7 +22,7 @@ def open_study(spec, storage, seed, startup, worker=0):
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        storage = _database(storage) if isinstance(storage, str) else storage
+        storage = database(storage) if isinstance(storage, str) else storage
         study = optuna.create_study(storage=storage, study_name="sweep", direction=spec.goal, load_if_exists=True)
         if "fingerprint" not in study.user_attrs:
             study.set_user_attr("fingerprint", spec.fingerprint)
@@ -26,29 +31,33 @@ def open_study(spec, storage, seed, startup, worker=0):
         raise ValueError(f"storage={storage!r} cannot be used: {error!r}") from None
     if known != spec.fingerprint:
         raise ValueError(f"the storage holds another sweep ({known}, not {spec.fingerprint}); name another one")
-    start = seed + 1000 * worker + len(study.get_trials(deepcopy=False))  # a resumed sweep draws anew
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if spec.method == "bayes":
+    seed += len(study.get_trials(deepcopy=False))  # a resumed sweep draws anew
+    study.sampler = optuna.samplers.RandomSampler(seed=seed)
+    if spec.method == "bayes":
+        with _experimental():
             study.sampler = optuna.samplers.TPESampler(
-                n_startup_trials=startup, multivariate=True, constant_liar=True, seed=start
+                n_startup_trials=startup, multivariate=True, constant_liar=True, seed=seed
             )
-        elif spec.method == "random":
-            study.sampler = optuna.samplers.RandomSampler(seed=start)
-        else:
-            study.sampler = optuna.samplers.GridSampler(grid(spec), seed=seed)
     study.pruner = optuna.pruners.NopPruner()
     if spec.early_terminate:
-        study.pruner = optuna.pruners.HyperbandPruner(
-            spec.early_terminate["min_iter"], _longest(spec), spec.early_terminate["eta"]
-        )
+        least, eta = spec.early_terminate["min_iter"], spec.early_terminate["eta"]
+        study.pruner = optuna.pruners.HyperbandPruner(least, _longest(spec), eta)
     return study
 
 
-def grid(spec):
-    """Return {setting: its values, as JSON} for the settings that have several."""
-    several = {name: given["values"] for name, given in spec.parameters.items() if "values" in given}
-    return {name: [json.dumps(value) for value in values] for name, values in several.items()}
+def enqueue_grid(study, spec, trials, seed):
+    """Put the grid's points into the study's queue, in an order that the seed shuffles, until it has `trials` of them.
+
+    Returns how many there are then: `trials`, or the whole grid.
+    """
+    several = {name: map(json.dumps, given["values"]) for name, given in spec.parameters.items() if "values" in given}
+    points = [dict(zip(several, values)) for values in itertools.product(*several.values())]
+    random.Random(seed).shuffle(points)
+    there = {json.dumps(trial.system_attrs.get("fixed_params")) for trial in study.get_trials(deepcopy=False)}
+    for point in points[:trials]:
+        if json.dumps(point) not in there:
+            study.enqueue_trial(point)
+    return len(points[:trials])
 
 
 def _longest(spec):
@@ -57,24 +66,29 @@ def _longest(spec):
     return max(given.get("values", [given.get("value", given.get("max"))]))
 
 
-def _database(url):
-    """Return the storage behind a URL. A trial whose process was killed is run again half a minute later."""
+def database(url):
+    """Return the storage behind a URL. A trial whose process was killed is put into the queue again."""
     import optuna
 
     connect = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        alive = {"heartbeat_interval": 10, "grace_period": 30, "heartbeat_stale_trial_callback": again}
+    with _experimental():
+        alive = {"heartbeat_interval": 10, "grace_period": LOST_AFTER, "heartbeat_stale_trial_callback": again}
         return optuna.storages.RDBStorage(url, engine_kwargs=connect, **alive)
 
 
-def again(study, trial):
-    """Put the configuration of a trial that was killed or stopped at the head of the queue."""
-    from optuna.trial import TrialState, create_trial
+@contextmanager
+def _experimental():
+    """Say nothing of what Optuna may still change: requirements.txt has a version where it works."""
+    import optuna
 
-    # what enqueue_trial does, but that a grid's sampler finds its point again
-    point = {name: trial.system_attrs[name] for name in ("grid_id", "search_space") if name in trial.system_attrs}
-    study.add_trial(create_trial(state=TrialState.WAITING, system_attrs=point | {"fixed_params": trial.params}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def again(study, trial):
+    """Put the configuration of a trial that was killed or stopped into the queue."""
+    study.enqueue_trial(trial.system_attrs.get("fixed_params", trial.params))
 
 
 def finished(study):

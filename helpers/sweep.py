@@ -7,18 +7,18 @@ of a database server several machines share one.
 
 import argparse
 import contextlib
+import functools
 import io
-import itertools
 import json
-import math
-import multiprocessing
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from helpers import checks, console, space
 from helpers.atomic import replacing
-from helpers.study import again, best, finished, grid, open_study, refuse_another, table
+from helpers.processes import share
+from helpers.study import LOST_AFTER, again, best, database, enqueue_grid, finished, open_study, refuse_another, table
 
 
 def search(
@@ -35,55 +35,89 @@ def search(
     """
     import optuna
 
+    from helpers.training import progress_bar
+
     spec = space.read(source)
     trials = checks.whole("trials", trials if trials is not None else spec.run_cap or 20)
     workers = checks.whole("workers", workers)
-    if spec.method == "grid":
-        trials = min(trials, math.prod(len(values) for values in grid(spec).values()))
     if workers > 1 and (storage is None or data is not None):
         raise ValueError(f"workers={workers} need a storage that they share, and load their own data")
-    if storage is None:
-        storage = optuna.storages.InMemoryStorage()
-    startup = min(40, trials // 4)
+    storage, startup = storage or optuna.storages.InMemoryStorage(), min(40, trials // 4)
     study = open_study(spec, storage, seed, startup)
     if results:
         refuse_another(results, spec)
-    bar = _Progress(study, spec, trials, results, progress)
-    left = trials - len(finished(study))
-    if workers == 1:
-        _work(spec, study, itertools.repeat(None, left), seed, data, allow_sample, after=bar.show)
-    while workers > 1 and left > 0:  # again for what a killed worker left over
-        before = left
-        _share(spec, storage, left, workers, seed, startup, allow_sample, after=bar.show)
-        left = trials - len(finished(study))
-        if left == before:
-            raise ChildProcessError("every worker was killed before it had finished a trial")
-    bar.show()
-    bar.bar.close()
+    if spec.method == "grid":
+        trials = enqueue_grid(study, spec, trials, seed)
+    with progress_bar(progress, "trial") as bar:
+        bar.reset(total=trials)
+        show = functools.partial(_show, bar, study, spec, results)
+        left = trials - show()
+        if workers == 1:
+            datasets = dict.fromkeys(spec.datasets, data) if data or left <= 0 else _load(spec.datasets, allow_sample)
+            for _ in range(left):
+                _run(spec, study, seed, datasets)
+                show()
+        while workers > 1 and left > 0:
+            before = left
+            calls = [(spec, storage, seed, startup, allow_sample, number) for number in range(left)]
+            try:
+                share(_worker, calls, workers, after=lambda _: show())
+            except BrokenProcessPool:  # a worker was killed; what it was at will be tried again
+                time.sleep(LOST_AFTER)
+            left = trials - show()
+            if left == before:
+                raise ChildProcessError("every worker was killed before it had finished a trial")
     return table(study, spec)
+
+
+def _show(bar, study, spec, results):
+    """Bring the bar, with the best trial so far, and the CSV file up to date; return how many trials are finished."""
+    trials = finished(study)
+    if results:
+        with replacing(results) as file:
+            table(study, spec).to_csv(file, index=False)
+    values = [trial.value for trial in trials if trial.state.name == "COMPLETE"]
+    if values:
+        bar.set_description(f"best {spec.metric} {best(values, spec):.4f}", refresh=False)
+    bar.update(len(trials) - bar.n)
+    return len(trials)
 
 
 # ---- one trial ----
 
 
-def _work(spec, study, tickets, seed, data, allow_sample, after=lambda: None):
-    """Run a trial for each ticket."""
+def _worker(spec, storage, seed, startup, allow_sample, number):
+    """Run one trial in a process that runs others too; `number` tells apart what workers draw at the same time."""
+    study = open_study(spec, _database_once(storage), seed + 1000 * number, startup)
+    _run(spec, study, seed, _load_once(spec.datasets, allow_sample))
+
+
+def _load(names, allow_sample):
+    """Return {name: Dataset}, in silence."""
+    from helpers.data import load_data
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        return {name: load_data(name, allow_sample=allow_sample) for name in names}
+
+
+_load_once, _database_once = functools.cache(_load), functools.cache(database)  # for a worker, which runs many trials
+
+
+def _run(spec, study, seed, datasets):
+    """Choose a configuration, train, and note in the study how it went."""
     import optuna
 
-    from helpers.data import load_data
     from helpers.learner import TrainingDiverged
     from helpers.training import model_train
-
-    datasets = spec.parameters.get("dataset", {"values": ["fashion_mnist"]})
-    with contextlib.redirect_stdout(io.StringIO()):
-        names = datasets.get("values", [datasets.get("value")])
-        loaded = {name: data or load_data(name, allow_sample=allow_sample) for name in names}
 
     def objective(trial):
         try:
             return attempt(trial)
-        except KeyboardInterrupt:  # when the search goes on, this comes first
+        except KeyboardInterrupt:  # the search, when it goes on, tries this again
             again(study, study.get_trials(deepcopy=False)[trial.number])
+            raise
+        except (TrainingDiverged, ValueError) as error:  # ValueError: settings that do not go together
+            trial.set_user_attr("reason", getattr(error, "reason", str(error)))
             raise
 
     def attempt(trial):
@@ -95,28 +129,19 @@ def _work(spec, study, tickets, seed, data, allow_sample, after=lambda: None):
         # the same once more would be the same result: it gets another seed, and shows how much chance there is in it
         settings = {"seed": seed + tried.count(settings)} | settings
         trial.set_user_attr("settings", dict(settings))
-        dataset = loaded[settings.pop("dataset", "fashion_mnist")]
+        dataset = datasets[settings.pop("dataset", "fashion_mnist")]
 
         def report(row):
             trial.report(row[spec.metric], row["epoch"])
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        try:
-            _, history = model_train(dataset, **settings, log=report, progress=False)
-        except TrainingDiverged as error:
-            trial.set_user_attr("reason", str(error).split(":")[0])
-            raise
-        except ValueError as error:  # settings that do not go together
-            trial.set_user_attr("reason", str(error))
-            raise
+        _, history = model_train(dataset, **settings, log=report, progress=False)
         if history.attrs["interrupted"]:
             raise KeyboardInterrupt
         return best(history[spec.metric], spec)
 
-    for _ in tickets:
-        study.optimize(objective, n_trials=1, catch=(TrainingDiverged, ValueError))
-        after()
+    study.optimize(objective, n_trials=1, catch=(TrainingDiverged, ValueError))
 
 
 def _suggest(trial, name, parameter):
@@ -128,81 +153,6 @@ def _suggest(trial, name, parameter):
     if distribution == "int_uniform":
         return trial.suggest_int(name, low, high)
     return trial.suggest_float(name, low, high, step=parameter.get("q"), log=distribution == "log_uniform_values")
-
-
-# ---- several workers, and what is shown ----
-
-
-def _share(spec, storage, left, workers, seed, startup, allow_sample, after):
-    """Let `workers` processes run `left` trials between them; call `after` twice a second.
-
-    Fewer are run if a worker is killed. ChildProcessError if one ends with an error.
-    """
-    context = multiprocessing.get_context("spawn")
-    tickets = context.Value("i", left)
-    shared = (tickets, spec, storage, seed, startup, allow_sample)
-    processes = [context.Process(target=_worker, args=(number + 1, *shared)) for number in range(workers)]
-    for process in processes:
-        process.start()
-    try:
-        while any(process.is_alive() for process in processes):
-            time.sleep(0.5)
-            after()
-    except BaseException:
-        for process in processes:
-            process.terminate()
-        raise
-    if any(process.exitcode > 0 for process in processes):
-        raise ChildProcessError(f"the workers ended with exit codes {[process.exitcode for process in processes]}")
-
-
-def _worker(number, tickets, spec, storage, seed, startup, allow_sample):
-    """What each process does: take a ticket, run a trial, until there is no ticket left."""
-
-    def take():
-        while True:
-            held = tickets.get_lock().acquire(timeout=5)  # in vain if a worker was killed while it held the lock
-            count = tickets.get_obj()  # tickets.value would wait for the lock
-            count.value -= 1
-            over = count.value < 0
-            if held:
-                tickets.get_lock().release()
-            if over:
-                return
-            yield
-
-    try:
-        _work(spec, open_study(spec, storage, seed, startup, number), take(), seed, None, allow_sample)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-
-
-class _Progress:
-    """A bar with the best trial so far; and the CSV file, replaced whole after each trial."""
-
-    def __init__(self, study, spec, trials, results, progress):
-        from helpers.training import progress_bar
-
-        self.study, self.spec, self.results, self.shown = study, spec, results, None
-        self.bar = progress_bar(progress, "trial")
-        self.bar.reset(total=trials)
-
-    def show(self):
-        trials = finished(self.study)
-        if len(trials) == self.shown:
-            return
-        self.shown = len(trials)
-        if self.results:
-            with replacing(self.results) as file:
-                table(self.study, self.spec).to_csv(file, index=False)
-        whole = [trial for trial in trials if trial.state.name == "COMPLETE"]
-        if whole:
-            top = (max if self.spec.goal == "maximize" else min)(whole, key=lambda trial: trial.value)
-            words = f"best {self.spec.metric} {top.value:.4f} in trial {top.number}"
-            self.bar.set_description(words, refresh=False)
-        self.bar.update(self.shown - self.bar.n)
 
 
 def main(arguments=None):

@@ -8,16 +8,13 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
 from helpers import checks, console
-from helpers.config import Config
+from helpers.config import SETTINGS, Config
 from helpers.files import FOLDERS
-from helpers.functions import ACTIVATIONS, LOSSES
-from helpers.network import WEIGHT_INITS
-from helpers.optimizers import OPTIMIZERS, SCHEDULES
 
 
 def build_parser():
@@ -26,38 +23,15 @@ def build_parser():
         prog="python -m helpers.train", description=__doc__, allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )  # fmt: skip
-
-    def add(short, name, kind, text, **more):
-        default = getattr(Config, name, more.pop("default", None))
-        parser.add_argument(*([short] if short else []), f"--{name}", type=kind, default=default, help=text, **more)
-
-    add("-wp", "wandb_project", str, "W&B project", default="DA6401-assignment-1")
-    add("-we", "wandb_entity", str, "W&B user or team; by default the account's own")
-    add("-d", "dataset", _name(FOLDERS), ", ".join(FOLDERS), default="fashion_mnist")
-    add("-e", "epochs", int, "how often every training image is shown")
-    add("-b", "batch_size", int, "images a step")
-    add("-l", "loss", _name(LOSSES), ", ".join(LOSSES))
-    add("-o", "optimizer", _name(OPTIMIZERS), ", ".join(OPTIMIZERS))
-    add("-lr", "learning_rate", float, "above 0; adadelta wants 1, sgd 0.1")
-    add("-m", "momentum", float, "of momentum and nag, at least 0 and below 1")
-    add("-beta", "beta", float, "of rmsprop and adadelta, at least 0 and below 1")
-    add("-beta1", "beta1", float, "of adam and nadam, at least 0 and below 1")
-    add("-beta2", "beta2", float, "of adam and nadam, at least 0 and below 1")
-    add("-eps", "epsilon", float, "of rmsprop, adagrad, adadelta, adam and nadam, above 0; adadelta wants 1e-6")
-    add("-w_d", "weight_decay", float, "L2 penalty on the weights, at least 0")
-    add("-w_i", "weight_init", _name(WEIGHT_INITS), ", ".join(WEIGHT_INITS))
-    add(None, "receptive_field", float, "pixels that a first-layer unit sees at first, at least 0.5; 0: all of them")
-    add("-nhl", "num_layers", int, "hidden layers")
-    add("-sz", "hidden_size", _sizes, "units in each hidden layer: one number, or one a layer", nargs="+")
-    add(None, "schedule", _name(SCHEDULES), ", ".join(SCHEDULES))
-    add(None, "warmup", float, "epochs in which the learning rate rises from 0")
-    add(None, "decoupled_weight_decay", float, "decay of the weights beside the optimizer's step, at least 0")
-    add("-a", "activation", _name(ACTIVATIONS), ", ".join(ACTIVATIONS))
-    add(None, "dropout", float, "share of hidden units left out at a step, at least 0 and below 1")
-    add(None, "flip", float, "share of images mirrored; above 0, predictions are over both images")
-    add(None, "mixup", float, "the alpha of mixup's Beta(alpha, alpha); 0: none")
-    add(None, "patience", int, "stop after so many epochs without a better validation accuracy")
-    add(None, "seed", int, "of weights, order, dropout and augmentation")
+    parser.add_argument("-wp", "--wandb_project", default="DA6401-assignment-1", help="W&B project")
+    parser.add_argument("-we", "--wandb_entity", help="W&B user or team; by default the account's own")
+    parser.add_argument("-d", "--dataset", default="fashion_mnist", help=", ".join(FOLDERS))
+    for name, own in SETTINGS.items():
+        flags = [flag for flag in (own.metadata["flag"], f"--{name}") if flag]
+        words = [own.metadata["meaning"], ", ".join(own.metadata["check"].keywords.get("allowed", ()))]
+        kind = {"hidden_size": _sizes, "patience": int}.get(name, own.type)
+        several = {"nargs": "+"} if name == "hidden_size" else {}
+        parser.add_argument(*flags, type=kind, default=own.default, help=": ".join(filter(None, words)), **several)
     parser.add_argument("--test", action="store_true", help="evaluate the best epoch on the test images too")
     parser.add_argument("--checkpoint", metavar="FILE", help="write the training there after every epoch")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint, if there is one yet")
@@ -74,7 +48,8 @@ def read_arguments(arguments=None):
         sizes = [size for item in given["hidden_size"] for size in item]
         given["hidden_size"] = sizes[0] if len(sizes) == 1 else sizes
     try:
-        Config(**_settings(given))
+        given["dataset"] = checks.choice("dataset", given["dataset"], FOLDERS)
+        given |= vars(_config(given))
     except ValueError as error:
         parser.error(str(error))
     for name in ("checkpoint", "model"):
@@ -98,7 +73,7 @@ def main(arguments=None):
 
     from helpers.recording import Recorder
 
-    recorder = Recorder(given, run_name(Config(**_settings(given))))
+    recorder = Recorder(given, run_name(_config(given)))
     with _terminated_as_interrupted() as sigterm:
         try:
             code = _train(recorder, given | recorder.config)  # a sweep's file of parameters comes before the flags
@@ -148,7 +123,7 @@ def _train(recorder, given):
     from helpers.training import COLUMNS, model_train
 
     try:
-        config = Config(**_settings(given))
+        config = _config(given)
         data = load_data(given["dataset"], allow_sample=given["allow_sample"])
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -168,9 +143,8 @@ def _train(recorder, given):
         print(f"error: {error}", file=sys.stderr)
         return 2
     except TrainingDiverged as error:
-        reason = str(error).split(":")[0]
-        print(f"error: {reason}", file=sys.stderr)
-        recorder.failure(reason)
+        print(f"error: {error.reason}", file=sys.stderr)
+        recorder.failure(error.reason)
         return 1
     interrupted = history.attrs["interrupted"]
     if interrupted and history.empty:
@@ -204,20 +178,8 @@ def _write_model(path, params, config, class_names):
     return True
 
 
-def _settings(given):
-    return {field.name: given[field.name] for field in fields(Config)}
-
-
-def _name(allowed):
-    """Return a reader of one of the names, in any case."""
-
-    def read(text):
-        try:
-            return checks.choice("this", text, allowed)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error).removeprefix("this=")) from None
-
-    return read
+def _config(given):
+    return Config(**{name: given[name] for name in SETTINGS})
 
 
 def _sizes(text):

@@ -46,7 +46,7 @@ def tiny(monkeypatch, sample, tmp_path):
     monkeypatch.setattr(
         "helpers.data.load_data", lambda dataset, validation_split: sample if validation_split else all_of(sample)
     )
-    monkeypatch.setattr(recipes, "ProcessPoolExecutor", lambda workers, context: ThreadPoolExecutor(1))
+    monkeypatch.setattr("helpers.processes.ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
     for name in ("RUNS", "CURVES", "PREDICTIONS"):
         monkeypatch.setattr(recipes, name, tmp_path / getattr(recipes, name).name)
     return tmp_path

@@ -6,8 +6,7 @@ import pytest
 import yaml
 
 from helpers import space
-from helpers.config import Config
-from helpers.train import build_parser
+from helpers.train import read_arguments
 
 SWEEP = Path(__file__).parent.parent / "sweep.yaml"
 GOOD = {
@@ -35,9 +34,7 @@ def test_the_projects_sweep_is_the_courses_grid():
 def test_every_name_and_value_of_the_sweep_is_a_flag_of_the_command_line():
     for name, given in yaml.safe_load(SWEEP.read_text("utf-8"))["parameters"].items():
         for value in given["values"]:
-            read = vars(build_parser().parse_args([f"--{name}={value}"]))[name]
-            assert read in (value, [[value]])
-            Config(**{name: value})
+            assert read_arguments([f"--{name}={value}"])[name] == value
 
 
 def test_the_agents_command_starts_this_module_from_the_root():
@@ -59,6 +56,11 @@ def test_the_agents_command_starts_this_module_from_the_root():
 def test_the_distribution_follows_from_what_is_given(given, distribution):
     spec = space.read(GOOD | {"parameters": {"learning_rate" if "distribution" in given else "epochs": given}})
     assert next(iter(spec.parameters.values()))["distribution"] == distribution
+
+
+def test_what_only_w_and_b_honours_is_named():
+    more = {"metric": GOOD["metric"] | {"target": 0.9}, "early_terminate": {"type": "hyperband", "s": 2}, "name": "x"}
+    assert space.read(GOOD | more).left_out == ("name", "metric.target", "early_terminate.s")
 
 
 def test_a_fingerprint_tells_searches_apart_and_ignores_what_does_not_matter():
@@ -86,10 +88,13 @@ def test_a_fingerprint_tells_searches_apart_and_ignores_what_does_not_matter():
         ({"parameters": {"optimizer": {"values": ["eve"]}}}, "optimizer='eve' is unknown"),
         ({"parameters": {"optimizer": "adam"}}, "parameters.optimizer='adam' must be keys"),
         ({"parameters": {"optimizer": {"values": []}}}, "must be a list with something in it"),
-        ({"parameters": {"epochs": {"min": 3}}}, "parameters.epochs must have min and max"),
+        (
+            {"parameters": {"epochs": {"min": 3}}},
+            "parameters.epochs has min; for the distribution uniform it must have min and max",
+        ),
         ({"parameters": {"epochs": {"min": 3, "max": 1}}}, "min=3 must be below max=1"),
         ({"parameters": {"epochs": {"min": 0, "max": 4}}}, "epochs=0"),
-        ({"parameters": {"epochs": {"mean": 4}}}, "parameters.epochs.mean is not understood"),
+        ({"parameters": {"epochs": {"mean": 4}}}, "parameters.epochs has mean; for the distribution uniform"),
         ({"parameters": {"epochs": {"min": 1, "max": 4, "distribution": "normal"}}}, "distribution='normal'"),
         ({"parameters": {"optimizer": {"min": "adam", "max": "sgd"}}}, "optimizer cannot be uniform; use values"),
         ({"parameters": {"hidden_size": {"min": 8.5, "max": 9}}}, "hidden_size=8.5|hidden_size cannot be uniform"),
@@ -113,7 +118,7 @@ def test_what_is_wrong_is_named(change, words):
     [
         (b"method: [random\nmetric: 3", r"sweep\.yaml is not YAML: line 2"),
         (b"- a\n- b", r"sweep\.yaml: it holds list"),
-        (b"\xff\xfe\x00", r"sweep\.yaml is not text"),
+        (b"\xff\xfe\x00", r"sweep\.yaml: 'utf-8' codec can't decode"),
         (b"", r"sweep\.yaml: it holds NoneType"),
         (b"!!python/object/apply:os.system ['true']", r"sweep\.yaml is not YAML"),
     ],

@@ -1,0 +1,107 @@
+"""Shared work: all of it is done once, an error ends everybody, and nobody outlives the process that started them."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import pytest
+
+from helpers.processes import share
+
+
+def mark(folder, number, seconds=0.0):
+    """What a worker does: leave a file with its process's number, wait a little."""
+    path = folder / str(number)
+    path.write_text(str(os.getpid()))
+    time.sleep(seconds)
+    return number
+
+
+def fail_at(folder, number):
+    mark(folder, number)
+    if number == 1:
+        raise ValueError(f"no {number}")
+    time.sleep(60)
+
+
+def kill_at(folder, number):
+    if mark(folder, number) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def alive(folder):
+    return [path.name for path in folder.iterdir() if Path(f"/proc/{path.read_text() or 'none'}").exists()]
+
+
+def calls(folder, count=9):
+    return [(folder, number) for number in range(count)]
+
+
+def test_every_call_is_made_once_by_so_many_processes(tmp_path):
+    came = []
+    share(mark, [(*call, 0.05) for call in calls(tmp_path)], 2, after=came.append)
+    assert sorted(came) == list(range(9))
+    assert len({path.read_text() for path in tmp_path.iterdir()}) == 2
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [(fail_at, pytest.raises(ValueError, match="no 1")), (kill_at, pytest.raises(BrokenProcessPool))],
+)
+def test_an_error_or_a_kill_ends_everybody_at_once(function, error, tmp_path):
+    """The other one would go on for a minute; and of the calls that wait none is begun."""
+    started = time.monotonic()
+    with error:
+        share(function, calls(tmp_path), 2, after=print)
+    assert time.monotonic() - started < 40
+    assert {path.name for path in tmp_path.iterdir()} <= {"0", "1"}
+    assert not alive(tmp_path)
+
+
+def test_so_does_an_error_of_what_is_done_with_a_result(tmp_path):
+    """Such as a table that a full disk does not take."""
+
+    def full(number):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        share(mark, [(tmp_path, 0, 0), (tmp_path, 1, 60), (tmp_path, 2, 60)], 2, after=full)
+    assert len(list(tmp_path.iterdir())) <= 2
+    assert not alive(tmp_path)
+
+
+def test_processes_of_somebody_else_go_on(tmp_path):
+    own = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    own.start()
+    with pytest.raises(ValueError, match="no 1"):
+        share(fail_at, calls(tmp_path), 2, after=print)
+    assert own.is_alive()
+    own.kill()
+    own.join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_no_worker_outlives_the_process_that_started_it(tmp_path):
+    code = (
+        "import pathlib, sys; from helpers.processes import share; from tests.test_processes import mark\n"
+        "if __name__ == '__main__': share(mark, [(pathlib.Path(sys.argv[1]), n, 60) for n in range(4)], 2, print)"
+    )
+    script, marks = tmp_path / "script.py", tmp_path / "marks"
+    script.write_text(code)
+    marks.mkdir()
+    surroundings = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    process = subprocess.Popen([sys.executable, script, marks], env=surroundings)
+    while len(alive(marks)) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    while alive(marks):  # for ever, if they do
+        time.sleep(0.05)
