@@ -2,36 +2,68 @@
 
 import os
 import threading
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from itertools import islice
-from multiprocessing import active_children, get_context, parent_process
+from collections import deque
+from contextlib import suppress
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 
 
 def share(function, calls, workers, after):
-    """Run function(*call) for each of the calls, so many at a time, and after(its result) here as each one ends.
+    """Run function(*call) for each of the calls in one of so many processes, and after(its result) here.
 
-    An error of either ends the processes and is raised, as is BrokenProcessPool if one of them was killed.
+    An error of either ends the processes at once and is raised. Returns the calls whose process was killed.
     """
-    calls, others = iter(calls), active_children()
-    with ProcessPoolExecutor(workers, get_context("spawn"), _end_with_the_parent) as pool:
-        running = {pool.submit(function, *call) for call in islice(calls, workers)}
-        try:
-            while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for one in done:
-                    after(one.result())
-                running |= {pool.submit(function, *call) for call in islice(calls, len(done))}
-        except BaseException:
-            for process in set(active_children()) - set(others):
-                process.terminate()
-            raise
+    context, calls = get_context("spawn"), deque(calls)
+    processes, idle, busy, lost = [], [], {}, []  # busy: {connection: call}
+    try:
+        while calls or busy:
+            while calls and len(busy) < workers:
+                if not idle:
+                    connection, theirs = context.Pipe()
+                    processes.append(context.Process(target=_work, args=(function, theirs), daemon=True))
+                    processes[-1].start()
+                    theirs.close()  # the process has its own: this side notices when that one is gone
+                    idle.append(connection)
+                connection = idle.pop()
+                busy[connection] = calls.popleft()
+                with suppress(BrokenPipeError):  # killed while idle: seen below
+                    connection.send(busy[connection])
+            for connection in wait([*busy]):
+                call = busy.pop(connection)
+                try:
+                    result, error = connection.recv()
+                except (EOFError, ConnectionError):
+                    lost.append(call)
+                    continue
+                if error:
+                    raise error
+                idle.append(connection)
+                after(result)
+    except KeyboardInterrupt:  # Ctrl-C reaches the processes too: a moment to note where they were
+        for process in processes:
+            process.join(timeout=5)
+        raise
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+    return lost
 
 
-def _end_with_the_parent():
-    """Let this process end when the one that started it is killed; it would wait for work for ever."""
+def _work(function, connection):
+    """What each process does: answer every call with (result, error), until the first error."""
 
-    def watch():
+    def end_with_parent():  # when it is killed there is nobody to work for
         parent_process().join()
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    with suppress(KeyboardInterrupt):  # Ctrl-C while idle
+        while True:
+            call = connection.recv()
+            try:
+                answer = function(*call), None
+            except BaseException as error:
+                return connection.send((None, error))
+            connection.send(answer)

@@ -7,7 +7,6 @@ run; curves.csv, a row an epoch; predictions/, what some networks say of each im
 import argparse
 import os
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -212,12 +211,14 @@ def main(arguments=None):
         parser.error(f"nothing was run yet: there is no {RUNS.name}")
     runs = [] if given.table else [(name, seed) for name in names for seed in range(given.seeds)]
     try:
-        share(run, runs, given.workers, after=keep_run)
-    except (OSError, ValueError, TrainingDiverged, BrokenProcessPool) as error:  # no data, no room, a killed process
+        killed = share(run, runs, given.workers, after=keep_run)
+    except (OSError, ValueError, TrainingDiverged) as error:  # no data, no room
         print(f"error: {error}", file=sys.stderr)
         return 1
+    for name, seed in killed:
+        print(f"error: the process that ran {name} with seed {seed} was killed", file=sys.stderr)
     print(table(names))
-    return 0
+    return 1 if killed else 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import random
+import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,25 @@ def enqueue_grid(study, spec, trials, seed):
         if json.dumps(point) not in there:
             study.enqueue_trial(point)
     return len(points[:trials])
+
+
+class GridIsOver(Exception):
+    """There is no point left that nobody works on."""
+
+
+def wait_for_point(study):
+    """Return True when there is a point of the grid to try, False when all are finished.
+
+    Those that others are at may still come back: a killed process is known as such only after LOST_AFTER seconds.
+    """
+    import optuna
+
+    while True:
+        states = {trial.state.name for trial in study.get_trials(deepcopy=False)}
+        if "WAITING" in states or "RUNNING" not in states:
+            return "WAITING" in states
+        time.sleep(0.5)
+        optuna.storages.fail_stale_trials(study)
 
 
 def _longest(spec):

@@ -11,14 +11,23 @@ import functools
 import io
 import json
 import sys
-import time
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from helpers import checks, console, space
 from helpers.atomic import replacing
 from helpers.processes import share
-from helpers.study import LOST_AFTER, again, best, database, enqueue_grid, finished, open_study, refuse_another, table
+from helpers.study import (
+    GridIsOver,
+    again,
+    best,
+    database,
+    enqueue_grid,
+    finished,
+    open_study,
+    refuse_another,
+    table,
+    wait_for_point,
+)
 
 
 def search(
@@ -52,21 +61,18 @@ def search(
         bar.reset(total=trials)
         show = functools.partial(_show, bar, study, spec, results)
         left = trials - show()
-        if workers == 1:
-            datasets = dict.fromkeys(spec.datasets, data) if data or left <= 0 else _load(spec.datasets, allow_sample)
-            for _ in range(left):
+        datasets = dict.fromkeys(spec.datasets, data)
+        if data is None and workers == 1 and left > 0:
+            datasets = _load(spec.datasets, allow_sample)
+        while left > 0:
+            if workers == 1:
                 _run(spec, study, seed, datasets)
-                show()
-        while workers > 1 and left > 0:
-            before = left
-            calls = [(spec, storage, seed, startup, allow_sample, number) for number in range(left)]
-            try:
-                share(_worker, calls, workers, after=lambda _: show())
-            except BrokenProcessPool:  # a worker was killed; what it was at will be tried again
-                time.sleep(LOST_AFTER)
+            else:
+                calls = [(spec, storage, seed, startup, allow_sample, number) for number in range(left)]
+                killed = share(_worker, calls, workers, after=lambda _: show())
+                if len(killed) == left:
+                    raise ChildProcessError("every worker was killed before it had finished a trial")
             left = trials - show()
-            if left == before:
-                raise ChildProcessError("every worker was killed before it had finished a trial")
     return table(study, spec)
 
 
@@ -121,8 +127,10 @@ def _run(spec, study, seed, datasets):
             raise
 
     def attempt(trial):
+        *others, own = study.get_trials(deepcopy=False)[: trial.number + 1]
+        if spec.method == "grid" and "fixed_params" not in own.system_attrs:
+            raise GridIsOver  # another worker was faster
         settings = {name: _suggest(trial, name, parameter) for name, parameter in spec.parameters.items()}
-        others = study.get_trials(deepcopy=False)[: trial.number]
         lost = [other.state.name == "FAIL" and "reason" not in other.user_attrs for other in others]  # killed, stopped
         tried = [other.user_attrs.get("tried") for other, gone in zip(others, lost) if not gone]
         trial.set_user_attr("tried", dict(settings))
@@ -141,7 +149,8 @@ def _run(spec, study, seed, datasets):
             raise KeyboardInterrupt
         return best(history[spec.metric], spec)
 
-    study.optimize(objective, n_trials=1, catch=(TrainingDiverged, ValueError))
+    if spec.method != "grid" or wait_for_point(study):
+        study.optimize(objective, n_trials=1, catch=(TrainingDiverged, ValueError, GridIsOver))
 
 
 def _suggest(trial, name, parameter):

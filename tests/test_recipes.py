@@ -3,8 +3,6 @@
 import dataclasses
 import pickle
 import re
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +34,7 @@ def test_an_ablation_is_the_fast_recipe_with_one_thing_gone():
 
 @pytest.fixture
 def tiny(monkeypatch, sample, tmp_path):
-    """Two small recipes on the sample, in threads, that write into a folder of their own."""
+    """Two small recipes on the sample, in this process, that write into a folder of their own."""
     settings = {"epochs": 2, "batch_size": 256, "num_layers": 1, "hidden_size": 16}
     mine = {
         "a": Recipe("flips", settings | {"flip": 0.5}, "0.9", predictions=True),
@@ -46,7 +44,7 @@ def tiny(monkeypatch, sample, tmp_path):
     monkeypatch.setattr(
         "helpers.data.load_data", lambda dataset, validation_split: sample if validation_split else all_of(sample)
     )
-    monkeypatch.setattr("helpers.processes.ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(recipes, "share", lambda run, runs, workers, after: [after(run(*one)) for one in runs] and [])
     for name in ("RUNS", "CURVES", "PREDICTIONS"):
         monkeypatch.setattr(recipes, name, tmp_path / getattr(recipes, name).name)
     return tmp_path
@@ -117,7 +115,6 @@ def test_a_recipe_may_be_named_like_a_number(tiny, monkeypatch, capsys):
         FileNotFoundError("no files here"),
         OSError("No space left"),
         ValueError("damaged"),
-        BrokenProcessPool("killed"),
         TrainingDiverged(1, 2, 0.5),
     ],
 )
@@ -131,8 +128,15 @@ def test_after_an_error_no_further_run_is_started(error, tiny, monkeypatch, caps
     monkeypatch.setattr(recipes, "run", run)
     assert recipes.main(["b", "--seeds", "50"]) == 1
     assert str(error) in capsys.readouterr().err
-    assert len(begun) < 50
+    assert len(begun) == 1
     assert not recipes.RUNS.exists()
+
+
+def test_a_killed_process_is_named(tiny, monkeypatch, capsys):
+    recipes.main(["b", "--seeds", "1"])
+    monkeypatch.setattr(recipes, "share", lambda run, runs, workers, after: runs[1:])
+    assert recipes.main(["b", "--seeds", "2"]) == 1
+    assert "the process that ran b with seed 1 was killed" in capsys.readouterr().err
 
 
 def test_an_interrupted_training_is_no_run(tiny, monkeypatch):

@@ -146,10 +146,29 @@ def test_workers_share_a_grid_without_leaving_a_point_out(tmp_path):
     assert len(results.drop_duplicates(["hidden_size", "optimizer"])) == 9
 
 
+def test_ctrl_c_with_workers_leaves_no_point_of_a_grid_out(tmp_path):
+    flags = {"method": "grid", "parameters": GRID | {"epochs": {"value": 15}}}
+    process = start(tmp_path, "--workers", "2", **flags)
+    results = tmp_path / "sweeps" / "small.csv"
+    while not (results.exists() and len(pd.read_csv(results)) >= 2):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.strip().endswith("Stopped; the same command goes on from here.")
+    assert "Traceback" not in errors
+    process = start(tmp_path, "--workers", "2", **flags)
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors
+    after = pd.read_csv(results)
+    assert len(after) == len(after.drop_duplicates(["hidden_size", "optimizer"])) == 9
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc, which lists a process's children, is Linux's")
 def test_a_killed_worker_s_point_of_a_grid_is_tried_again(tmp_path):
     """After the half minute in which it may still be alive."""
-    process = start(tmp_path, "--workers", "2", method="grid", parameters=GRID | {"epochs": {"value": 40}})
+    process = start(tmp_path, "--workers", "2", method="grid", parameters=GRID | {"epochs": {"value": 15}})
     results = tmp_path / "sweeps" / "small.csv"
     while not (results.exists() and len(pd.read_csv(results)) >= 3):
         assert process.poll() is None, process.communicate()[1]
