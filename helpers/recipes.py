@@ -94,10 +94,9 @@ ABLATIONS = {
     "cosine": {"schedule": "constant", "warmup": 0.0},
     "decay": {"decoupled_weight_decay": 0.0},
     "dropout": {"dropout": 0.0},
-    "all": {
-        "flip": 0.0, "mixup": 0.0, "schedule": "constant", "warmup": 0.0, "decoupled_weight_decay": 0.0, "dropout": 0.0,
-    },
-}  # fmt: skip
+}
+ABLATIONS["all-but-cosine"] = {"flip": 0.0, "mixup": 0.0, "decoupled_weight_decay": 0.0, "dropout": 0.0}
+ABLATIONS["all"] = ABLATIONS["all-but-cosine"] | ABLATIONS["cosine"]
 RECIPES |= {
     f"fast-without-{name}": Recipe("", FAST | change, test=False, predictions=name == "mixup")
     for name, change in ABLATIONS.items()

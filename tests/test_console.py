@@ -102,3 +102,11 @@ def test_another_working_directory(odd, tmp_path):
     answer = odd("-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {RUN_TRAIN}", cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert "validation accuracy" in answer.stdout
+
+
+def test_a_reader_that_goes_away_is_no_reason_for_a_traceback():
+    command = [sys.executable, "-m", "helpers.recipes", "--table"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    process.stdout.close()
+    assert process.wait(timeout=60) == 1
+    assert process.stderr.read() == ""
