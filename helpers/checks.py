@@ -36,12 +36,20 @@ def whole_or_each(name, value):
 
 def number(name, value, *, above=-math.inf, least=-math.inf, below=math.inf):
     """Return `value` as a float with above < value, least <= value < below; ValueError for anything else."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        real = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        real = False
     if real and value > above and least <= value < below:
         return float(value)
-    limits = [f"above {above:g}"] * (above > -math.inf) + [f"at least {least:g}"] * (least > -math.inf)
-    limits += [f"below {below:g}"] * (below < math.inf)
-    raise ValueError(f"{name}={value!r} must be a finite number{' ' if limits else ''}{' and '.join(limits)}")
+    allowed = limits(above=above, least=least, below=below)
+    raise ValueError(f"{name}={value!r} must be a finite number{' ' if allowed else ''}{allowed}")
+
+
+def limits(*, above=-math.inf, least=-math.inf, below=math.inf):
+    """Return in words what `number` allows with these limits."""
+    words = [f"above {above:g}"] * (above > -math.inf) + [f"at least {least:g}"] * (least > -math.inf)
+    return " and ".join(words + [f"below {below:g}"] * (below < math.inf))
 
 
 def zero_or(name, value, least):

@@ -22,7 +22,7 @@ class Config:
     batch_size: int = setting(64, whole, "-b", "images a step")
     loss: str = setting("cross_entropy", choice, "-l", "what is made small", allowed=LOSSES)
     optimizer: str = setting("nadam", choice, "-o", "the rule of a step", allowed=OPTIMIZERS)
-    learning_rate: float = setting(0.001, number, "-lr", "above 0; adadelta wants 1, sgd 0.1", above=0)
+    learning_rate: float = setting(0.001, number, "-lr", "of a step (adadelta wants 1, sgd 0.1)", above=0)
     momentum: float = setting(0.9, number, "-m", "of momentum and nag", least=0, below=1)
     beta: float = setting(0.9, number, "-beta", "of rmsprop and adadelta", least=0, below=1)
     beta1: float = setting(0.9, number, "-beta1", "of adam and nadam", least=0, below=1)
@@ -38,11 +38,7 @@ class Config:
     )
     activation: str = setting("ReLU", choice, "-a", "of the hidden layers", allowed=ACTIVATIONS)
     receptive_field: float = setting(
-        0.0,
-        zero_or,
-        None,
-        "pixels that a first-layer unit sees at first (σ of its window); 0: the whole image",
-        least=SMALLEST_WINDOW,
+        0.0, zero_or, None, "sigma of a first-layer unit's window at first, in pixels; 0: none", least=SMALLEST_WINDOW
     )
     schedule: str = setting("constant", choice, None, "the learning rate's course", allowed=SCHEDULES)
     warmup: float = setting(0.0, number, None, "epochs in which the learning rate rises from 0", least=0)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def read(source):
     """Read a sweep from a file's path, or from a dict of the same form; ValueError names what is wrong."""
     if isinstance(source, dict):
         return _space(source)
+    if not isinstance(source, (str, os.PathLike)):
+        raise ValueError(f"source={source!r} must be the path of a file, or a dict of what such a file holds")
     try:
         return _space(yaml.safe_load(Path(source).read_text("utf-8")))
     except OSError as error:
@@ -133,8 +136,8 @@ def _check_value(name, value):
     if name == "dataset":
         checks.choice(name, value, FOLDERS)
     else:
-        layers = {"num_layers": len(value)} if name == "hidden_size" and isinstance(value, list) else {}
-        Config(**{name: value}, **layers)
+        layers = len(value) if isinstance(value, list) else 1  # whether they fit shows when they are put together
+        Config(**({"num_layers": layers} if name == "hidden_size" else {}) | {name: value})
 
 
 def _check_range(where, name, distribution, min, max, q=1):

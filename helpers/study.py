@@ -1,10 +1,6 @@
 """Where a search's trials are kept, how the next one is chosen, and what all of them come to."""
 
-import itertools
-import json
 import math
-import random
-import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +18,7 @@ def open_study(spec, storage, seed, startup):
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    shown = str(storage).rpartition("@")[2]  # without a database's password
     try:
         storage = database(storage) if isinstance(storage, str) else storage
         study = optuna.create_study(storage=storage, study_name="sweep", direction=spec.goal, load_if_exists=True)
@@ -29,55 +26,25 @@ def open_study(spec, storage, seed, startup):
             study.set_user_attr("fingerprint", spec.fingerprint)
         known = study.user_attrs["fingerprint"]
     except Exception as error:  # whatever Optuna, SQLAlchemy, a driver or the file system raises
-        raise ValueError(f"storage={storage!r} cannot be used: {error!r}") from None
+        raise ValueError(f"storage={shown!r} cannot be used: {error!r}") from None
     if known != spec.fingerprint:
         raise ValueError(f"the storage holds another sweep ({known}, not {spec.fingerprint}); name another one")
-    seed += len(study.get_trials(deepcopy=False))  # a resumed sweep draws anew
-    study.sampler = optuna.samplers.RandomSampler(seed=seed)
+    trials = study.get_trials(deepcopy=False)
+    alone = all(trial.state.is_finished() for trial in trials)
+    draw = (
+        (seed + len(trials)) % 2**32 if alone else None
+    )  # None: from the system, so that no two workers draw the same
+    study.sampler = optuna.samplers.RandomSampler(seed=draw)
     if spec.method == "bayes":
         with _experimental():
             study.sampler = optuna.samplers.TPESampler(
-                n_startup_trials=startup, multivariate=True, constant_liar=True, seed=seed
+                n_startup_trials=startup, multivariate=True, constant_liar=True, seed=draw
             )
     study.pruner = optuna.pruners.NopPruner()
     if spec.early_terminate:
         least, eta = spec.early_terminate["min_iter"], spec.early_terminate["eta"]
         study.pruner = optuna.pruners.HyperbandPruner(least, _longest(spec), eta)
     return study
-
-
-def enqueue_grid(study, spec, trials, seed):
-    """Put the grid's points into the study's queue, in an order that the seed shuffles, until it has `trials` of them.
-
-    Returns how many there are then: `trials`, or the whole grid.
-    """
-    several = {name: map(json.dumps, given["values"]) for name, given in spec.parameters.items() if "values" in given}
-    points = [dict(zip(several, values)) for values in itertools.product(*several.values())]
-    random.Random(seed).shuffle(points)
-    there = {json.dumps(trial.system_attrs.get("fixed_params")) for trial in study.get_trials(deepcopy=False)}
-    for point in points[:trials]:
-        if json.dumps(point) not in there:
-            study.enqueue_trial(point)
-    return len(points[:trials])
-
-
-class GridIsOver(Exception):
-    """There is no point left that nobody works on."""
-
-
-def wait_for_point(study):
-    """Return True when there is a point of the grid to try, False when all are finished.
-
-    Those that others are at may still come back: a killed process is known as such only after LOST_AFTER seconds.
-    """
-    import optuna
-
-    while True:
-        states = {trial.state.name for trial in study.get_trials(deepcopy=False)}
-        if "WAITING" in states or "RUNNING" not in states:
-            return "WAITING" in states
-        time.sleep(0.5)
-        optuna.storages.fail_stale_trials(study)
 
 
 def _longest(spec):
@@ -106,15 +73,29 @@ def _experimental():
         yield
 
 
+def fail_killed(study):
+    """Give up the trials whose process was killed."""
+    import optuna
+
+    with _experimental():
+        optuna.storages.fail_stale_trials(study)
+
+
 def again(study, trial):
     """Put the configuration of a trial that was killed or stopped into the queue."""
-    study.enqueue_trial(trial.system_attrs.get("fixed_params", trial.params))
+    drawn = trial.system_attrs.get("fixed_params", trial.params)
+    if drawn and "reason" not in trial.user_attrs:  # a grid's point is free again without this
+        study.enqueue_trial(drawn)
 
 
 def finished(study):
-    """Return the trials that came to an end of their own; one whose process was killed is none of them."""
-    trials = study.get_trials(deepcopy=False)
-    return [trial for trial in trials if trial.state.name in ("COMPLETE", "PRUNED") or "reason" in trial.user_attrs]
+    """Return the trials that came to an end of their own."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished() and not lost(trial)]
+
+
+def lost(trial):
+    """Whether the trial was killed or stopped: it failed, and nobody said why."""
+    return trial.state.name == "FAIL" and "reason" not in trial.user_attrs
 
 
 def refuse_another(results, spec):

@@ -9,25 +9,15 @@ import argparse
 import contextlib
 import functools
 import io
+import itertools
 import json
 import sys
 from pathlib import Path
 
-from helpers import checks, console, space
+from helpers import checks, console, grid, space
 from helpers.atomic import replacing
 from helpers.processes import share
-from helpers.study import (
-    GridIsOver,
-    again,
-    best,
-    database,
-    enqueue_grid,
-    finished,
-    open_study,
-    refuse_another,
-    table,
-    wait_for_point,
-)
+from helpers.study import again, best, database, finished, lost, open_study, refuse_another, table
 
 
 def search(
@@ -48,15 +38,14 @@ def search(
 
     spec = space.read(source)
     trials = checks.whole("trials", trials if trials is not None else spec.run_cap or 20)
-    workers = checks.whole("workers", workers)
+    trials = min(trials, grid.size(spec)) if spec.method == "grid" else trials
+    workers, seed = checks.whole("workers", workers), checks.whole("seed", seed, least=0)
     if workers > 1 and (storage is None or data is not None):
         raise ValueError(f"workers={workers} need a storage that they share, and load their own data")
     storage, startup = storage or optuna.storages.InMemoryStorage(), min(40, trials // 4)
     study = open_study(spec, storage, seed, startup)
     if results:
         refuse_another(results, spec)
-    if spec.method == "grid":
-        trials = enqueue_grid(study, spec, trials, seed)
     with progress_bar(progress, "trial") as bar:
         bar.reset(total=trials)
         show = functools.partial(_show, bar, study, spec, results)
@@ -65,14 +54,17 @@ def search(
         if data is None and workers == 1 and left > 0:
             datasets = _load(spec.datasets, allow_sample)
         while left > 0:
+            before = left
             if workers == 1:
                 _run(spec, study, seed, datasets)
             else:
-                calls = [(spec, storage, seed, startup, allow_sample, number) for number in range(left)]
+                calls = [(spec, storage, trials, seed, startup, allow_sample)] * left
                 killed = share(_worker, calls, workers, after=lambda _: show())
                 if len(killed) == left:
                     raise ChildProcessError("every worker was killed before it had finished a trial")
             left = trials - show()
+            if left == before:
+                break  # others have finished a grid's points, or taken over a trial that was stopped for long
     return table(study, spec)
 
 
@@ -92,10 +84,12 @@ def _show(bar, study, spec, results):
 # ---- one trial ----
 
 
-def _worker(spec, storage, seed, startup, allow_sample, number):
-    """Run one trial in a process that runs others too; `number` tells apart what workers draw at the same time."""
-    study = open_study(spec, _database_once(storage), seed + 1000 * number, startup)
-    _run(spec, study, seed, _load_once(spec.datasets, allow_sample))
+def _worker(spec, storage, trials, seed, startup, allow_sample):
+    """Run one trial in a process that runs others too, unless another machine has finished the last one."""
+    study = open_study(spec, _database_once(storage), seed, startup)
+    study.sampler.reseed_rng()  # workers that start together draw apart
+    if len(finished(study)) < trials:
+        _run(spec, study, seed, _load_once(spec.datasets, allow_sample))
 
 
 def _load(names, allow_sample):
@@ -116,26 +110,27 @@ def _run(spec, study, seed, datasets):
     from helpers.learner import TrainingDiverged
     from helpers.training import model_train
 
+    failures = (TrainingDiverged, ValueError, MemoryError)  # ValueError: settings that do not go together
+
     def objective(trial):
         try:
             return attempt(trial)
         except KeyboardInterrupt:  # the search, when it goes on, tries this again
             again(study, study.get_trials(deepcopy=False)[trial.number])
             raise
-        except (TrainingDiverged, ValueError) as error:  # ValueError: settings that do not go together
+        except failures as error:
             trial.set_user_attr("reason", getattr(error, "reason", str(error)))
             raise
 
     def attempt(trial):
-        *others, own = study.get_trials(deepcopy=False)[: trial.number + 1]
-        if spec.method == "grid" and "fixed_params" not in own.system_attrs:
-            raise GridIsOver  # another worker was faster
-        settings = {name: _suggest(trial, name, parameter) for name, parameter in spec.parameters.items()}
-        lost = [other.state.name == "FAIL" and "reason" not in other.user_attrs for other in others]  # killed, stopped
-        tried = [other.user_attrs.get("tried") for other, gone in zip(others, lost) if not gone]
-        trial.set_user_attr("tried", dict(settings))
+        point = grid.claim(study, spec, trial, seed) if spec.method == "grid" else {}
+        settings = {name: _suggest(trial, name, given, point) for name, given in spec.parameters.items()}
+        others = study.get_trials(deepcopy=False)[: trial.number]
+        tried = [other.user_attrs for other in others if not lost(other)]
         # the same once more would be the same result: it gets another seed, and shows how much chance there is in it
-        settings = {"seed": seed + tried.count(settings)} | settings
+        seeds = {attrs.get("settings", {}).get("seed") for attrs in tried if attrs.get("tried") == settings}
+        trial.set_user_attr("tried", dict(settings))
+        settings = {"seed": next(another for another in itertools.count(seed) if another not in seeds)} | settings
         trial.set_user_attr("settings", dict(settings))
         dataset = datasets[settings.pop("dataset", "fashion_mnist")]
 
@@ -149,14 +144,17 @@ def _run(spec, study, seed, datasets):
             raise KeyboardInterrupt
         return best(history[spec.metric], spec)
 
-    if spec.method != "grid" or wait_for_point(study):
-        study.optimize(objective, n_trials=1, catch=(TrainingDiverged, ValueError, GridIsOver))
+    # of a trial that was stopped for so long that it counts as killed, Optuna takes no result
+    with contextlib.suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):
+        study.optimize(objective, n_trials=1, catch=(*failures, grid.GridIsOver))
 
 
-def _suggest(trial, name, parameter):
+def _suggest(trial, name, parameter, point):
     distribution, low, high = parameter["distribution"], parameter.get("min"), parameter.get("max")
     if distribution == "constant":
         return parameter["value"]
+    if name in point:
+        return point[name]
     if distribution == "categorical":  # Optuna takes no lists: hand it JSON
         return json.loads(trial.suggest_categorical(name, [json.dumps(value) for value in parameter["values"]]))
     if distribution == "int_uniform":

@@ -28,10 +28,12 @@ def build_parser():
     parser.add_argument("-d", "--dataset", default="fashion_mnist", help=", ".join(FOLDERS))
     for name, own in SETTINGS.items():
         flags = [flag for flag in (own.metadata["flag"], f"--{name}") if flag]
-        words = [own.metadata["meaning"], ", ".join(own.metadata["check"].keywords.get("allowed", ()))]
+        limits = own.metadata["check"].keywords
+        allowed = f": {', '.join(limits['allowed'])}" if "allowed" in limits else f"; {checks.limits(**limits)}"
         kind = {"hidden_size": _sizes, "patience": int}.get(name, own.type)
         several = {"nargs": "+"} if name == "hidden_size" else {}
-        parser.add_argument(*flags, type=kind, default=own.default, help=": ".join(filter(None, words)), **several)
+        words = (own.metadata["meaning"] + allowed).rstrip("; ")
+        parser.add_argument(*flags, type=kind, default=own.default, help=words, **several)
     parser.add_argument("--test", action="store_true", help="evaluate the best epoch on the test images too")
     parser.add_argument("--checkpoint", metavar="FILE", help="write the training there after every epoch")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint, if there is one yet")

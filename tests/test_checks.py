@@ -24,6 +24,7 @@ def test_what_fits_passes():
         ({}, None, "x=None"),
         ({}, 1j, "x=1j"),
         ({}, float("-inf"), "x=-inf"),
+        ({}, 10**400, "x=1000.* must be a finite number"),
     ],
 )
 def test_numbers_out_of_their_limits_are_named(limits, value, words):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -32,6 +33,22 @@ def kill_at(folder, number):
     if mark(folder, number) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def crash_at(folder, number):
+    if mark(folder, number) == 1:
+        raise LookupError("unforeseen")
+    time.sleep(60)
+
+
+def half_sent(folder, number):
+    """The second process is killed while it hands over what does not fit into the pipe."""
+    mark(folder, number)
+    if number == 1:
+        while not (folder / "parent").exists():
+            time.sleep(0.05)
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return bytes(5_000_000 * number)
 
 
 def alive(folder):
@@ -64,6 +81,26 @@ def test_a_killed_process_costs_its_call_alone(tmp_path):
     assert lost == [(tmp_path, 1)]
     assert sorted(came) == [0, *range(2, 9)]
     assert not multiprocessing.active_children()
+
+
+def test_an_error_that_nobody_foresaw_is_shown_where_it_happened(tmp_path, capfd):
+    with pytest.raises(ChildProcessError, match="a process ended with exit code 1"):
+        share(crash_at, calls(tmp_path), 2, after=print)
+    assert "LookupError: unforeseen" in capfd.readouterr().err
+    assert not alive(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_process_that_is_killed_while_it_hands_over_its_result_costs_its_call_alone(tmp_path):
+    def busy(result):
+        """Look away until the other process is gone."""
+        (tmp_path / "parent").write_text("none")
+        while not (tmp_path / "1").exists():
+            time.sleep(0.05)
+        while "Z" not in Path(f"/proc/{(tmp_path / '1').read_text()}/stat").read_text().split():
+            time.sleep(0.05)
+
+    assert share(half_sent, calls(tmp_path, 2), 2, after=busy) == [(tmp_path, 1)]
 
 
 def test_an_error_of_what_is_done_with_a_result_ends_them_too(tmp_path):

@@ -36,10 +36,11 @@ ROOMS = {  # module: the helpers and the packages that it may import, the standa
     "checkpoint": {"numpy", "helpers.atomic", "helpers.config", "helpers.network"},
     "predict": {"numpy", "PIL", "helpers.checkpoint", "helpers.console", "helpers.evaluation"},
     "space": {"yaml", "helpers.checks", "helpers.config", "helpers.files"},
+    "grid": {"helpers.study"},
     "study": {"optuna", "pandas", "sklearn", "helpers.config"},
     "sweep": {
-        "optuna", "helpers.atomic", "helpers.checks", "helpers.console", "helpers.data", "helpers.learner",
-        "helpers.processes", "helpers.space", "helpers.study", "helpers.training",
+        "optuna", "helpers.atomic", "helpers.checks", "helpers.console", "helpers.data", "helpers.grid",
+        "helpers.learner", "helpers.processes", "helpers.space", "helpers.study", "helpers.training",
     },
     "recipes": {
         "numpy", "pandas", "helpers.atomic", "helpers.config", "helpers.console", "helpers.data", "helpers.evaluation",

@@ -130,6 +130,17 @@ def test_a_file_that_is_no_sweep_is_named_with_its_line(tmp_path, content, words
         space.read(path)
 
 
+@pytest.mark.parametrize("source", [None, 3, ["sweep.yaml"]])
+def test_what_is_neither_a_path_nor_a_dict_is_named(source):
+    with pytest.raises(ValueError, match=r"source=.* must be the path"):
+        space.read(source)
+
+
+def test_wide_layers_are_allowed_where_there_are_few():
+    parameters = {"num_layers": {"value": 1}, "hidden_size": {"values": [6000]}}
+    assert space.read(GOOD | {"parameters": parameters}).parameters["hidden_size"]["values"] == [6000]
+
+
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(ValueError, match=r"nowhere\.yaml cannot be read: No such file"):
         space.read("nowhere.yaml")

@@ -109,12 +109,14 @@ def test_a_killed_trial_is_none_of_the_finished_and_its_configuration_is_tried_a
     spec = space.read(SMALL)
     kept = study.open_study(spec, optuna.storages.InMemoryStorage(), 0, 1)
     killed = kept.ask()
-    sweep._suggest(killed, "learning_rate", spec.parameters["learning_rate"])
+    sweep._suggest(killed, "learning_rate", spec.parameters["learning_rate"], {})
     kept.tell(killed, state=TrialState.FAIL)
     assert study.finished(kept) == []
     study.again(kept, kept.trials[0])
     again = kept.ask()
-    assert sweep._suggest(again, "learning_rate", spec.parameters["learning_rate"]) == killed.params["learning_rate"]
+    assert (
+        sweep._suggest(again, "learning_rate", spec.parameters["learning_rate"], {}) == killed.params["learning_rate"]
+    )
 
 
 def test_ctrl_c_in_a_grid_leaves_no_point_out_and_runs_none_twice(data, monkeypatch, tmp_path):
@@ -242,6 +244,63 @@ def test_a_killed_sweep_loses_no_finished_trial_and_runs_none_twice(tmp_path):
     assert kept.to_csv(index=False) == before.to_csv(index=False)
     assert "Not used here, only by W&B: program" in errors
     assert f"All {wanted} trials are in" in output
+
+
+def test_the_table_leaves_out_what_still_runs():
+    """Also a trial that has noted its reason, but not yet its end."""
+    spec = space.read(SMALL)
+    kept = study.open_study(spec, optuna.storages.InMemoryStorage(), 0, 1)
+    running = kept.ask()
+    running.set_user_attr("reason", "x")
+    assert study.table(kept, spec).empty
+    kept.tell(running, state=TrialState.FAIL)
+    assert list(study.table(kept, spec).state) == ["failed"]
+
+
+def test_a_trial_that_somebody_else_gave_up_costs_itself_alone(data, monkeypatch, tmp_path):
+    """Its process was stopped for longer than a killed one's is waited for, and goes on."""
+    own = training.model_train
+    storage = f"sqlite:///{tmp_path / 'a.db'}"
+
+    def slow(data, **settings):
+        kept = study.open_study(space.read(SMALL), storage, 0, 1)
+        if len(kept.trials) == 1:
+            kept.tell(0, state=TrialState.FAIL)
+        return own(data, **settings)
+
+    monkeypatch.setattr(training, "model_train", slow)
+    search(SMALL, trials=2, data=data, progress=False, storage=storage)
+    assert len(search(SMALL, trials=2, data=data, progress=False, storage=storage)) == 2
+
+
+def test_settings_for_which_there_is_no_memory_are_a_failed_trial(data, monkeypatch):
+    own = training.model_train
+
+    def hungry(data, **settings):
+        if settings["hidden_size"] == 8:
+            raise MemoryError("Unable to allocate 9 GiB")
+        return own(data, **settings)
+
+    monkeypatch.setattr(training, "model_train", hungry)
+    results = search(SMALL | {"method": "grid", "parameters": GRID}, trials=9, data=data, progress=False)
+    assert sorted(results.state) == ["complete"] * 6 + ["failed"] * 3
+    assert set(results.reason.dropna()) == {"Unable to allocate 9 GiB"}
+
+
+@pytest.mark.parametrize("seed", [-1, "x", True, None, 1.5])
+def test_a_seed_that_is_none_is_named(seed):
+    with pytest.raises(ValueError, match=f"seed={seed!r}"):
+        search(SMALL, seed=seed)
+
+
+def test_a_large_seed_is_one(data):
+    assert len(search(SMALL, trials=2, seed=2**32 - 1, data=data, progress=False)) == 2
+
+
+def test_a_password_of_a_database_is_not_shown():
+    with pytest.raises(ValueError, match="storage='host/x' cannot be used") as caught:
+        search(SMALL, storage="nodriver://me:secret@host/x")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
