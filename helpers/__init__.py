@@ -8,7 +8,7 @@
 6  the six optimizers                optimizers.py
 7  model_train and early stopping    training.py
 8  cross-entropy or squared error    training.py
-9  the search                        sweep.py; space.py reads sweep.yaml, study.py keeps the trials
+9  the search                        sweep.py; space.py reads sweep.yaml, study.py keeps the trials, grid.py its points
 10 the chosen network                augmentation.py, evaluation.py; checkpoint.py keeps it, predict.py uses it
 11 the same code on MNIST            all of them
 12 what others reached               recipes.py

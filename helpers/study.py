@@ -31,9 +31,7 @@ def open_study(spec, storage, seed, startup):
         raise ValueError(f"the storage holds another sweep ({known}, not {spec.fingerprint}); name another one")
     trials = study.get_trials(deepcopy=False)
     alone = all(trial.state.is_finished() for trial in trials)
-    draw = (
-        (seed + len(trials)) % 2**32 if alone else None
-    )  # None: from the system, so that no two workers draw the same
+    draw = (seed + len(trials)) % 2**32 if alone else None  # None: anything, so that two machines draw apart
     study.sampler = optuna.samplers.RandomSampler(seed=draw)
     if spec.method == "bayes":
         with _experimental():

@@ -51,6 +51,24 @@ def half_sent(folder, number):
     return bytes(5_000_000 * number)
 
 
+def hold(folder, number):
+    """Keep what the system must be given back, as a progress bar does."""
+    mark(folder, number)
+    hold.lock = multiprocessing.get_context("spawn").RLock()
+
+
+def script(folder, function, calls):
+    """Start a program of its own that shares such calls of the function; return it and the folder of the marks."""
+    path, marks = folder / "script.py", folder / "marks"
+    path.write_text(
+        f"import pathlib; from helpers.processes import share; from tests.test_processes import {function}\n"
+        f"if __name__ == '__main__': share({function}, [(pathlib.Path({str(marks)!r}), *c) for c in {calls}], 2, print)"
+    )
+    marks.mkdir()
+    surroundings = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    return subprocess.Popen([sys.executable, path], env=surroundings, stderr=subprocess.PIPE, text=True), marks
+
+
 def alive(folder):
     return [path.name for path in folder.iterdir() if Path(f"/proc/{path.read_text() or 'none'}").exists()]
 
@@ -115,21 +133,18 @@ def test_an_error_of_what_is_done_with_a_result_ends_them_too(tmp_path):
     assert not alive(tmp_path)
 
 
+def test_processes_give_back_what_they_hold(tmp_path):
+    process, _ = script(tmp_path, "hold", [(number,) for number in range(4)])
+    assert process.communicate(timeout=60)[1] == ""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_no_worker_outlives_the_process_that_started_it(tmp_path):
-    code = (
-        "import pathlib, sys; from helpers.processes import share; from tests.test_processes import mark\n"
-        "if __name__ == '__main__': share(mark, [(pathlib.Path(sys.argv[1]), n, 60) for n in range(4)], 2, print)"
-    )
-    script, marks = tmp_path / "script.py", tmp_path / "marks"
-    script.write_text(code)
-    marks.mkdir()
-    surroundings = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    process = subprocess.Popen([sys.executable, script, marks], env=surroundings)
+    process, marks = script(tmp_path, "mark", [(number, 60) for number in range(4)])
     while len(alive(marks)) < 2:
         assert process.poll() is None
         time.sleep(0.05)
     process.kill()
-    process.wait()
+    process.communicate()
     while alive(marks):  # for ever, if they do
         time.sleep(0.05)
