@@ -215,6 +215,7 @@ def start(folder, *flags, **more):
     return subprocess.Popen(
         [sys.executable, "-m", "helpers.sweep", "small.yaml", "--allow_sample", *flags],
         cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore it
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
