@@ -150,6 +150,7 @@ def test_workers_share_a_grid_without_leaving_a_point_out(tmp_path):
 
 def test_ctrl_c_with_workers_leaves_no_point_of_a_grid_out(tmp_path):
     flags = {"method": "grid", "parameters": GRID | {"epochs": {"value": 15}}}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and its children would too
     process = start(tmp_path, "--workers", "2", **flags)
     results = tmp_path / "sweeps" / "small.csv"
     while not (results.exists() and len(pd.read_csv(results)) >= 2):
@@ -215,7 +216,6 @@ def start(folder, *flags, **more):
     return subprocess.Popen(
         [sys.executable, "-m", "helpers.sweep", "small.yaml", "--allow_sample", *flags],
         cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore it
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
