@@ -35,7 +35,6 @@ GRID = {
     "hidden_size": {"values": [4, 8, [8, 6, 4]]},
     "optimizer": {"values": ["sgd", "adam", "nadam"]},
 }
-PLAIN = {"optimizer": "sgd", "activation": "identity"}
 
 
 def without_time(results):
