@@ -1,20 +1,13 @@
-"""The mathematics of DL_Assignment1.ipynb. Section -> module:
+"""The code of DL_Assignment1.ipynb.
 
-1  the data                          data.py
-2  activations and losses            functions.py
-3  intial_weights                    network.py
-4  forward propagation               network.py
-5  backward propagation              network.py
-6  the six optimizers                optimizers.py
-7  model_train and early stopping    training.py
-8  cross-entropy or squared error    training.py
-9  the search                        sweep.py; space.py reads sweep.yaml, study.py keeps the trials, grid.py its points
-10 the chosen network                augmentation.py, evaluation.py; checkpoint.py keeps it, predict.py uses it
-11 the same code on MNIST            all of them
-12 what others reached               recipes.py
+nn        the neural network: everything that the mathematics needs
+data      Fashion-MNIST and MNIST: sources, split, scaling
+search    the local hyperparameter search
+storage   how files are written and read
+results   the results of searches and recipes, as CSV files
+plots     every figure of the notebook
+tracking  Weights & Biases
+cli       what the commands share
 
-Every figure is drawn by plots.py. The settings of a training run are listed in config.py; checks.py has the checks of
-arguments that all of them share. data.py finds its files through files.py. One run from the command line or under a W&B
-agent is train.py, and what W&B keeps of it is recording.py. console.py has what the command lines share, processes.py
-how searches and recipes use several cores, atomic.py how every file is written.
+The commands are ``python -m helpers.train``, ``helpers.sweep``, ``helpers.recipes`` and ``helpers.predict``.
 """

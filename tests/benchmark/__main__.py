@@ -88,7 +88,7 @@ def draw_race(results, floor):
     plt = pyplot()
     names = sorted(results, key=lambda name: -statistics.median(results[name][1]))
     middles = [statistics.median(results[name][1]) for name in names]
-    spread = [[m - min(results[n][1]), max(results[n][1]) - m] for n, m in zip(names, middles)]
+    spread = [[m - min(results[n][1]), max(results[n][1]) - m] for n, m in zip(names, middles, strict=True)]
     colours = ["#0072B2" if name == OURS else "#BBBBBB" if name == FLOOR else "#E69F00" for name in names]
     _, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
     bars = axes.barh(names, middles, color=colours, xerr=np.transpose(spread), error_kw={"ecolor": "#444444"})
@@ -124,7 +124,7 @@ def show_scaling():
     }
     plt = pyplot()
     _, panels = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-    for axes, (label, points) in zip(panels, sweeps.items()):
+    for axes, (label, points) in zip(panels, sweeps.items(), strict=True):
         times = {OURS: [], FLOOR: []}
         for value, (hidden, batch) in points:
             for name, (_, seconds, _) in race(hidden, batch, "nadam", names=times, rounds=3).items():
@@ -167,7 +167,7 @@ def show_threads():
                 os.sched_setaffinity(other.pid, {min(os.sched_getaffinity(0))})
             seconds = [[], []]
             for _ in range(7):
-                for pipe, times in zip(pipes, seconds):
+                for pipe, times in zip(pipes, seconds, strict=True):
                     pipe.send(True)
                     times.append(pipe.recv())
             if busy:
@@ -188,14 +188,14 @@ def show_rest():
     memory = "\nprint(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
     load = "from helpers.data import load_data; data = load_data(); "
     evaluation = (
-        load + "from helpers.network import intial_weights; from helpers.evaluation import predict; "
+        load + "from helpers.nn import intial_weights, predict; "
         "p = intial_weights(3, 128); predict(p, data.x_train, activation='ReLU'); started = time.perf_counter(); "
         "predict(p, data.x_train, activation='ReLU')"
     )
-    train = load + "from helpers.training import model_train; model_train(data, epochs=2)"
+    train = load + "from helpers.nn import model_train; model_train(data, epochs=2)"
     print("\n| | |\n|---|---|")
     for label, code in {
-        "`import helpers.training`": "import helpers.training",
+        "`import helpers.nn`": "import helpers.nn",
         "loading Fashion-MNIST, with the imports": load,
         "loading and two epochs of 784-128×3-10": train,
         "evaluating 54,000 images, 784-128×3-10": evaluation,

@@ -1,10 +1,10 @@
-"""Who runs: each contestant is a function that returns (epoch, predict) for one network on one data set.
+"""The contestants: each is a function that returns (epoch, predict) for one network and one data set.
 
     make(sizes, batch_size, optimizer, X, Y) -> epoch() trains on every image once, predict(X) gives probabilities
 
 sizes: [d_0, …, d_L], ReLU between; X (N, d_0) float32; Y (N, C) one-hot; N is a multiple of batch_size. The loss is
-cross-entropy, nadam's learning rate 0.001, sgd's 0.1. Every contestant shuffles anew each epoch. A contestant's
-packages are imported in its function, so that nobody pays for the others.
+cross-entropy, nadam's learning rate 0.001, sgd's 0.1. Every contestant shuffles before each epoch. The packages of a
+contestant are imported in its function, so that its process loads no others.
 """
 
 from itertools import pairwise
@@ -12,18 +12,17 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from helpers.config import Config
-from helpers.evaluation import predict as network_predict
-from helpers.learner import Learner
-from helpers.network import as_params, count_params, empty_buffers
-from helpers.training import progress_bar
+from helpers.nn import Config, Trainer
+from helpers.nn import predict as network_predict
+from helpers.nn.network import count_params, unflatten
+from helpers.nn.training import progress_bar
 
 RATES = {"nadam": 1e-3, "sgd": 0.1}
 
 
 def this_project(sizes, batch_size, optimizer, X, Y):
-    data = SimpleNamespace(x_train=X, y_train=Y)
-    learner = Learner(
+    data = SimpleNamespace(x_train=X, y_train=Y, x_val=None, y_val=None)
+    trainer = Trainer(
         data,
         Config(
             batch_size=batch_size, optimizer=optimizer, learning_rate=RATES[optimizer],
@@ -31,15 +30,13 @@ def this_project(sizes, batch_size, optimizer, X, Y):
         ),
     )  # fmt: skip
     bar = progress_bar(False, "batch")
-    return lambda: learner.train_epoch(1, bar), lambda X: network_predict(learner.params, X, activation="ReLU")
+    return lambda: trainer.train_epoch(1, bar), lambda X: network_predict(trainer.params, X, activation="ReLU")
 
 
 def matrix_products(sizes, batch_size, optimizer, X, Y):
-    """The floor: the matrix products of an epoch and nothing else, in the layouts of helpers/network.py."""
-    params, gradient = (as_params(np.full(count_params(sizes), 0.01, np.float32), sizes) for _ in range(2))
-    H, dH, dA, *_ = empty_buffers(params, batch_size)
-    for array in (*H, *dH, *dA):
-        array.fill(0.01)
+    """The floor: the matrix products of an epoch and nothing else, in the layouts of helpers/nn/network.py."""
+    params, gradient = (unflatten(np.full(count_params(sizes), 0.01, np.float32), sizes) for _ in range(2))
+    H, dH, dA = ([np.full((batch_size, d), 0.01, np.float32) for d in sizes[1:]] for _ in range(3))
 
     def epoch():
         for i in range(0, len(X), batch_size):
@@ -87,7 +84,7 @@ def torch_eager(sizes, batch_size, optimizer, X, Y, compiled=False):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     layers = [torch.nn.Linear(n, m) for n, m in pairwise(sizes)]
-    for layer in layers:  # the first weights of all the others
+    for layer in layers:  # the same initial weights as the others
         torch.nn.init.xavier_uniform_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
     between = [part for layer in layers[:-1] for part in (layer, torch.nn.ReLU())]
@@ -131,7 +128,7 @@ def jax_epoch(sizes, batch_size, optimizer, X, Y):
     limits = [np.sqrt(6 / (n + m)) for n, m in pairwise(sizes)]
     params = [
         (jnp.asarray(rng.uniform(-a, a, (n, m)), jnp.float32), jnp.zeros(m))
-        for a, (n, m) in zip(limits, pairwise(sizes))
+        for a, (n, m) in zip(limits, pairwise(sizes), strict=True)
     ]
     state, images, labels = rule.init(params), jnp.asarray(X), jnp.asarray(Y)
 

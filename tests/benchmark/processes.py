@@ -1,4 +1,4 @@
-"""What the benchmark's processes do. They are started anew, so their functions must not stand in __main__."""
+"""The functions of the benchmark's processes. They are spawned, so their functions cannot be in __main__."""
 
 import contextlib
 import io
@@ -8,7 +8,7 @@ import time
 from threadpoolctl import threadpool_limits
 
 from helpers.data import load_data
-from helpers.training import BLAS_THREADS
+from helpers.nn.training import BLAS_THREADS
 from tests.benchmark.contestants import CONTESTANTS
 
 

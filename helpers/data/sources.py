@@ -1,0 +1,205 @@
+"""Where the files of a data set come from, and the check that they are intact.
+
+A data set is four files in the IDX format (magic number, sizes, bytes), gzipped or not. The SHA-256 of the contents of
+each file is verified before the file is used.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+import zlib
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from helpers.storage import atomic_write
+
+FOLDERS = {"fashion_mnist": "fashion-mnist", "mnist": "mnist"}
+TITLES = {"fashion_mnist": "Fashion-MNIST", "mnist": "MNIST"}
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+# SHA-256 of the raw (gunzipped) contents of the four files, in the order of FILES
+SHA256 = {
+    "fashion_mnist": (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+    "mnist": (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+}
+SAMPLE_SHA256 = {
+    "fashion_mnist": (
+        "7fd37eee0a40dcaeae3995bc86b1d4b8e642c86890aa91f876520269a2c74d4f",
+        "93a774fdf01d7bfcbfae4a15e8ae68c7dca73a1d043c918b933ffc23d4e539e0",
+        "93bfad912f5b939fac0d0f613badf9a181b7aab9cfcaa9f3f1b24ffb7993ca84",
+        "ccc14ce46527530275bf8082822710a4c08b28fb2c23462047ea19bf27289778",
+    ),
+    "mnist": (
+        "c1802217b4e17bd5ad8eafc4be8d0b758e66ee7953f4af2262bbc4b0102dcce8",
+        "ffdf5ce12232175a28b2855c151a17d0986ad3ad6013b3a8aeec20e71bc30ab4",
+        "0d9430b0d03b6981a4c681af87e8a900e202384f8d9fbb6984f480cfb63d6428",
+        "5fa0d3e0ef22fd3c59d8137829b785ceba96d0d77064ab18f33265bd872c77fa",
+    ),
+}
+# SHA-256 of mnist.npz, the one file in which Keras keeps MNIST
+KERAS_MNIST = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+
+SYSTEM_FOLDER = Path("/usr/share/datasets")  # of the package dataset-fashion-mnist of Debian and Ubuntu
+SAMPLE_FOLDER = Path(__file__).parent / "samples"
+
+REPAIR = "delete it, or replace it by an intact copy"
+
+
+class DamagedFile(ValueError):
+    """A file of a data set is truncated, unreadable, or differs from the published one."""
+
+
+def load_raw(dataset, allow_sample):
+    """Return ``(arrays, source, sample)``: the four uint8 arrays, their source in words, whether they are the sample.
+
+    Raises ValueError for a damaged file or a wrong DATASETS_DIR, and FileNotFoundError where no source has the files.
+    """
+    folder, digests = FOLDERS[dataset], SHA256[dataset]
+    user_folder = os.environ.get("DATASETS_DIR")
+    if user_folder:
+        if not Path(user_folder).is_dir():
+            raise ValueError(
+                f"DATASETS_DIR={user_folder!r} is not a folder; set it to one that contains {folder}/, or unset it"
+            )
+        if (Path(user_folder) / folder).is_dir():
+            return read_folder(Path(user_folder) / folder, digests), "the folder in DATASETS_DIR", False
+    cache, damage = keras_cache(), None
+    try:
+        cached = read_keras_cache(dataset, cache)
+    except DamagedFile as error:
+        cached, damage = None, error
+    if cached:
+        return cached, "Keras's cache", False
+    if (SYSTEM_FOLDER / folder).is_dir():
+        return read_folder(SYSTEM_FOLDER / folder, digests), "the system package", False
+    try:
+        return download(dataset, cache), "a download by Keras", False
+    except ConnectionError as error:
+        if damage:
+            raise DamagedFile(f"{damage}. A new download failed: {error}") from None
+        if not allow_sample:
+            raise FileNotFoundError(
+                f"{TITLES[dataset]} was not found and could not be downloaded ({error}). {advice(dataset)}"
+            ) from None
+    message = (
+        f"the full {TITLES[dataset]} is not available: this is a sample of 6,000 + 1,000 images, and all results are "
+        f"results on the sample. {advice(dataset)}"
+    )
+    warnings.warn_explicit(message, UserWarning, "helpers.data", 1)  # not a path of this machine
+    return read_folder(SAMPLE_FOLDER / folder, SAMPLE_SHA256[dataset]), "the sample in helpers/data/samples", True
+
+
+def advice(dataset):
+    """Return how to get the full data set."""
+    package = "install Debian's package dataset-fashion-mnist, or " if dataset == "fashion_mnist" else ""
+    return (
+        f"To get it: connect to the network, or {package}"
+        f"put the four files ({FILES[0]}.gz, …) into a folder {FOLDERS[dataset]}/ and set DATASETS_DIR to its parent."
+    )
+
+
+def read_folder(folder, digests):
+    """Read and verify the four files of a folder, gzipped or not."""
+    return [read_idx(folder / name, digest) for name, digest in zip(FILES, digests, strict=True)]
+
+
+def read_idx(path, digest):
+    """Read one IDX file as an array of uint8; DamagedFile if its contents do not have this SHA-256."""
+    gz_path = path.with_name(path.name + ".gz")
+    if not gz_path.exists() and not path.exists():
+        raise DamagedFile(f"{gz_path} is missing; a data set needs its four files: {', '.join(FILES)}")
+    path = gz_path if gz_path.exists() else path
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path is gz_path else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DamagedFile(f"{path} cannot be read ({type(error).__name__}: {error}); {REPAIR}") from None
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise DamagedFile(f"{path} is damaged, or another file (its SHA-256 is not {digest}); {REPAIR}")
+    dimensions = raw[3]
+    shape = np.frombuffer(raw, ">i4", count=dimensions, offset=4)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def keras_cache():
+    """Return the folder in which Keras caches data sets."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
+
+
+def read_keras_cache(dataset, cache):
+    """Return the four arrays in Keras's cache, or None if a file is missing; DamagedFile if one is damaged."""
+    if dataset == "fashion_mnist":
+        folder = cache / "fashion-mnist"
+        complete = all(os.path.exists(folder / f"{name}.gz") for name in FILES)  # False if the folder is unreadable
+        return read_folder(folder, SHA256[dataset]) if complete else None
+    path = cache / "mnist.npz"
+    if not os.path.exists(path):
+        return None
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DamagedFile(f"{path} cannot be read ({type(error).__name__}: {error}); {REPAIR}") from None
+    if digest != KERAS_MNIST:
+        raise DamagedFile(f"{path} is damaged, or another file (its SHA-256 is not {KERAS_MNIST}); {REPAIR}")
+    with np.load(path, allow_pickle=False) as arrays:
+        return [arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")]
+
+
+def download(dataset, cache):
+    """Let Keras download a data set to a temporary folder, verify it, and move it into the cache.
+
+    So the cache never holds an incomplete file, and several processes may download at once. A cache that cannot be
+    written stays as it is. Raises ConnectionError if the download fails or is damaged.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as home:
+            load_with_keras(dataset, home)
+            downloaded = Path(home) / "datasets"
+            arrays = read_keras_cache(dataset, downloaded)
+            with contextlib.suppress(OSError):
+                for path in filter(Path.is_file, downloaded.rglob("*")) if arrays else ():
+                    target = cache / path.relative_to(downloaded)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with atomic_write(target) as file:
+                        file.write(path.read_bytes())
+    except DamagedFile as damage:
+        raise ConnectionError(f"the downloaded file is damaged: {damage}") from None
+    except ConnectionError:
+        raise
+    except OSError as error:  # the temporary folder cannot be written, or the disk is full
+        raise ConnectionError(str(error)) from None
+    if arrays is None:
+        raise ConnectionError("Keras left no files")
+    return arrays
+
+
+def load_with_keras(dataset, home):
+    """Load the data set with Keras in a process of its own, with `home` as Keras's folder.
+
+    Keras reads its configuration once, when it is imported, and the configuration may name a backend that is not
+    installed; here the first installed backend is used. Raises ConnectionError for any failure.
+    """
+    backend = next((name for name in ("openvino", "jax", "torch", "tensorflow") if find_spec(name)), "")
+    code = f"import socket; socket.setdefaulttimeout(30); import keras; keras.datasets.{dataset}.load_data()"
+    environment = os.environ | {"KERAS_HOME": home, "KERAS_BACKEND": backend}
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, errors="replace", check=False
+    )
+    if result.returncode:
+        raise ConnectionError((result.stderr.strip().splitlines() or ["Keras ended without a message"])[-1])

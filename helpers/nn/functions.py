@@ -1,0 +1,101 @@
+"""Activation functions and losses, each next to its derivative.
+
+Each function works on a batch with one row per sample. N is the number of rows, C the number of classes, Y (N, C) the
+one-hot labels and Ŷ (N, C) the predicted probabilities. The functions are the lecture's equations, in NumPy.
+"""
+
+import numpy as np
+
+from helpers.nn.validation import Registry
+
+# ---- activations: H = f(A); the derivative is written in terms of the output H, so A need not be stored ----
+
+
+def identity(A):
+    """f(a) = a"""
+    return A.copy()
+
+
+def d_identity(H):
+    """f′ = 1"""
+    return np.ones_like(H)
+
+
+def sigmoid(A):
+    """σ(a) = 1 / (1 + e^(−a)) = (1 + tanh(a/2)) / 2. The second form cannot overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * A))
+
+
+def d_sigmoid(H):
+    """σ′ = σ(1 − σ)"""
+    return H * (1 - H)
+
+
+def tanh(A):
+    """tanh(a) = (e^a − e^(−a)) / (e^a + e^(−a))"""
+    return np.tanh(A)
+
+
+def d_tanh(H):
+    """tanh′ = 1 − tanh²"""
+    return 1 - H**2
+
+
+def relu(A):
+    """ReLU(a) = max(a, 0)"""
+    return np.maximum(A, 0)
+
+
+def d_relu(H):
+    """ReLU′ = 1 where the unit is active (h > 0), else 0. At a = 0 the derivative is taken to be 0."""
+    return (H > 0).astype(H.dtype)
+
+
+def softmax(A):
+    """ŷ_j = e^(a_j) / Σ_k e^(a_k), row by row. Subtracting the row's maximum cancels, and prevents overflow."""
+    E = np.exp(A - A.max(axis=1, keepdims=True))
+    return E / E.sum(axis=1, keepdims=True)
+
+
+# ---- losses: the mean over the batch, and its gradient with respect to the logits A_L, with Ŷ = softmax(A_L) ----
+
+
+def cross_entropy(Y_hat, Y):
+    """L = −(1/N) Σ_n Σ_j y_nj log ŷ_nj. A ŷ of 0 counts as the smallest normal number, so that L is finite."""
+    log = np.log(np.maximum(Y_hat, np.finfo(Y_hat.dtype).tiny))
+    return -float(np.vdot(Y, log)) / len(Y)
+
+
+def d_cross_entropy(Y_hat, Y):
+    """dA_L = (Ŷ − Y) / N: the derivatives of softmax and logarithm cancel."""
+    return (Y_hat - Y) / len(Y)
+
+
+def mean_squared_error(Y_hat, Y):
+    """L = (1/NC) Σ_n Σ_j (ŷ_nj − y_nj)²: the mean over batch and classes, as in Keras and scikit-learn."""
+    difference = Y_hat - Y
+    return float(np.vdot(difference, difference)) / Y.size
+
+
+def d_mean_squared_error(Y_hat, Y):
+    """dA_L = Ŷ ∘ (G − Σ_j g_j ŷ_j) with G = 2(Ŷ − Y)/NC: the full Jacobian of softmax is ŷ_i(δ_ij − ŷ_j)."""
+    G = (Y_hat - Y) * (2 / Y.size)
+    return Y_hat * (G - (G * Y_hat).sum(axis=1, keepdims=True))
+
+
+ACTIVATIONS = Registry(
+    "activation",
+    {
+        "identity": (identity, d_identity),
+        "sigmoid": (sigmoid, d_sigmoid),
+        "tanh": (tanh, d_tanh),
+        "ReLU": (relu, d_relu),
+    },
+)
+LOSSES = Registry(
+    "loss",
+    {
+        "cross_entropy": (cross_entropy, d_cross_entropy),
+        "mean_squared_error": (mean_squared_error, d_mean_squared_error),
+    },
+)

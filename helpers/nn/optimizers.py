@@ -1,0 +1,132 @@
+"""The optimizers and the learning-rate schedules, in order of increasing complexity.
+
+Each optimizer is one function, its update rule, over the vector of all parameters::
+
+    rule(theta, g, t, *state, **hyperparameters)
+
+It updates theta (P,) and its state in place, given the gradient g (P,) and the number t of the update, counted from 1.
+The parameters between ``t`` and ``*`` are the rule's state: vectors like theta, initially zero (`init_state`). The
+parameters after ``*`` are its hyperparameters, with their defaults. In the equations, η is the learning rate.
+"""
+
+import inspect
+import math
+
+import numpy as np
+
+from helpers.nn.validation import Registry
+
+OPTIMIZERS = Registry("optimizer")
+
+
+def optimizer(rule):
+    """Register the update rule in ``OPTIMIZERS`` under its name (a decorator)."""
+    OPTIMIZERS[rule.__name__] = rule
+    return rule
+
+
+def state_names(rule):
+    """Return the names of the rule's state vectors, in order."""
+    return inspect.getfullargspec(rule).args[3:]
+
+
+def init_state(rule, theta):
+    """Return the initial state of the rule: one vector of zeros like theta for each of its state vectors."""
+    return [np.zeros_like(theta) for _ in state_names(rule)]
+
+
+def hyperparameters(rule):
+    """Return the rule's hyperparameters and their defaults: ``{name: value}``."""
+    return dict(inspect.getfullargspec(rule).kwonlydefaults or {})
+
+
+def accumulate(total, beta, x):
+    """total ← β total + x, an exponentially decayed sum; (1 − β) total is the papers' exponential moving average."""
+    total *= beta
+    total += x
+
+
+@optimizer
+def sgd(theta, g, t, *, learning_rate=0.01):
+    """θ ← θ − η g      Stochastic gradient descent, Robbins & Monro 1951"""
+    theta -= learning_rate * g
+
+
+@optimizer
+def momentum(theta, g, t, u, *, learning_rate=0.01, momentum=0.9):
+    """u ← βu + g;  θ ← θ − ηu      Polyak 1964, without damping; β is `momentum`"""
+    accumulate(u, momentum, g)
+    theta -= learning_rate * u
+
+
+@optimizer
+def nag(theta, g, t, u, *, learning_rate=0.01, momentum=0.9):
+    """u ← βu + g;  θ ← θ − η(g + βu)      Nesterov 1983; β is `momentum`
+
+    The lecture evaluates the gradient at the look-ahead point w − ηβu. Here θ is that point: with θ = w − ηβu both
+    forms take the same steps, and the gradient is needed only at θ.
+    """
+    accumulate(u, momentum, g)
+    theta -= learning_rate * (g + momentum * u)
+
+
+@optimizer
+def rmsprop(theta, g, t, v, *, learning_rate=0.001, beta=0.9, epsilon=1e-8):
+    """v ← βv + (1−β)g²;  θ ← θ − η g / (√v + ε)      Tieleman & Hinton 2012, lecture 6.5"""
+    accumulate(v, beta, g**2)
+    c = (1 - beta) ** -0.5
+    theta -= g / (np.sqrt(v) + c * epsilon) * (learning_rate * c)
+
+
+@optimizer
+def adagrad(theta, g, t, v, *, learning_rate=0.01, epsilon=1e-8):
+    """v ← v + g²;  θ ← θ − η g / (√v + ε)      Duchi et al. 2011"""
+    v += g**2
+    theta -= g / (np.sqrt(v) + epsilon) * learning_rate
+
+
+@optimizer
+def adadelta(theta, g, t, v, w, *, learning_rate=1.0, beta=0.9, epsilon=1e-6):
+    """v ← βv + (1−β)g²;  δ = g √(w + ε) / √(v + ε);  w ← βw + (1−β)δ²;  θ ← θ − ηδ      Zeiler 2012, Algorithm 1"""
+    accumulate(v, beta, g**2)
+    c = epsilon / (1 - beta)
+    delta = g * np.sqrt((w + c) / (v + c))
+    accumulate(w, beta, delta**2)
+    theta -= learning_rate * delta
+
+
+@optimizer
+def adam(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    """m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  m̂ = m/(1−β₁ᵗ);  v̂ = v/(1−β₂ᵗ);  θ ← θ − η m̂ / (√v̂ + ε)
+
+    Kingma & Ba 2015, Algorithm 1.
+    """
+    accumulate(m, beta1, g)
+    accumulate(v, beta2, g**2)
+    b, c = (1 - beta1) / (1 - beta1**t), ((1 - beta2**t) / (1 - beta2)) ** 0.5
+    theta -= m / (np.sqrt(v) + c * epsilon) * (learning_rate * b * c)
+
+
+@optimizer
+def nadam(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    """m, v, v̂ as in adam;  m̄ = β₁m/(1−β₁ᵗ⁺¹) + (1−β₁)g/(1−β₁ᵗ);  θ ← θ − η m̄ / (√v̂ + ε)
+
+    Dozat 2016, with a constant β₁: Adam with Nesterov's look-ahead.
+    """
+    accumulate(m, beta1, g)
+    accumulate(v, beta2, g**2)
+    a, b = beta1 * (1 - beta1**t) / (1 - beta1 ** (t + 1)), (1 - beta1) / (1 - beta1**t)
+    c = ((1 - beta2**t) / (1 - beta2)) ** 0.5
+    theta -= (a * m + g) / (np.sqrt(v) + c * epsilon) * (learning_rate * b * c)
+
+
+# ---- learning-rate schedules: the factor of η after a fraction p of the training, 0 ≤ p < 1 ----
+
+SCHEDULES = Registry(
+    "schedule",
+    {
+        "constant": lambda p: 1.0,
+        # half a cosine wave from 1 towards 0: Loshchilov & Hutter 2017, equation 5, in one cycle
+        "cosine": lambda p: (1 + math.cos(math.pi * p)) / 2,
+    },
+)

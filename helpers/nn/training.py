@@ -1,0 +1,417 @@
+"""Training: `Trainer`, with its epochs, steps and validation, and `model_train`, the function to call."""
+
+import math
+import os
+import sys
+import time
+import warnings
+import zlib
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from helpers.nn.augmentation import mixup, random_horizontal_flip
+from helpers.nn.checkpoint import load_checkpoint, save_checkpoint
+from helpers.nn.config import Config
+from helpers.nn.functions import LOSSES
+from helpers.nn.initialization import intial_weights
+from helpers.nn.metrics import accuracy, evaluate
+from helpers.nn.network import backward_propagation, dropout_masks, forward_propagation, layer_sizes, unflatten
+from helpers.nn.optimizers import OPTIMIZERS, SCHEDULES, hyperparameters, init_state, state_names
+from helpers.nn.validation import check_bool, check_matrix, check_one_hot, image_width
+
+# Threads of the BLAS library. With layers of 128 units two threads are slower than one (0.67 s and 1.01 s per epoch),
+# and much slower where another process is busy (0.71 s and 2.89 s); only wide layers gain from a second one.
+BLAS_THREADS = 1
+
+COLUMNS = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds"]
+CHECK_EVERY = 50  # steps between two evaluations of the training loss; evaluating at every step costs some 5 %
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss or the parameters are no longer finite.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Where it was noticed; steps are counted from 1 in each epoch.
+    learning_rate : float or None
+        The learning rate of the configuration; None if the update rule has none.
+    params : Params
+        The parameters after the last finite epoch; the initial ones if there was none.
+    history : pandas.DataFrame
+        The finished epochs.
+    """
+
+    def __init__(self, epoch, step, learning_rate, params=None, history=None):
+        rate = "" if learning_rate is None else f", at learning_rate={learning_rate:g}"
+        self.reason = f"the loss is no longer finite in epoch {epoch}, step {step}{rate}"
+        super().__init__(
+            f"{self.reason}: try a tenth of the learning rate, or another weight_init. The attribute params of this "
+            "error holds the parameters after the last finite epoch, history the finished epochs"
+        )
+        self.epoch, self.step, self.learning_rate = epoch, step, learning_rate
+        self.params, self.history = params, history
+
+    def __reduce__(self):  # between processes, without the arrays
+        return type(self), (self.epoch, self.step, self.learning_rate)
+
+
+class Finished(NamedTuple):
+    """What the finished epochs have given. It is replaced as a whole, so that an interrupt cannot split it."""
+
+    history: list  # a dict for each epoch
+    last_theta: np.ndarray  # the parameters after the last epoch
+    best_theta: np.ndarray | None  # the parameters after the best epoch
+    best_epoch: int | None
+
+
+class Trainer:
+    """Train one network: parameters, optimizer state and random generator, and the operations on them.
+
+    Parameters
+    ----------
+    data : Dataset
+        Any object with the arrays ``x_train``, ``y_train``, ``x_val`` and ``y_val``; the last two may be None.
+    config : Config
+        The hyperparameters.
+
+    Raises
+    ------
+    ValueError
+        If the data do not have the required shapes and types, or hold NaN or infinity.
+    """
+
+    def __init__(self, data, config):
+        check_data(data)
+        if config.flip_probability:
+            image_width("x_train", data.x_train.shape[1])
+        self.data, self.config = data, config
+        inputs, classes = data.x_train.shape[1], data.y_train.shape[1]
+        self.sizes = layer_sizes(config.num_layers, config.hidden_size, inputs, classes)
+        self.params = intial_weights(
+            config.num_layers, config.hidden_size, config.weight_init, receptive_field=config.receptive_field,
+            inputs=inputs, classes=classes, seed=config.seed, dtype=data.x_train.dtype,
+        )  # fmt: skip
+        self.rule = OPTIMIZERS[config.optimizer]
+        self.hyperparameters = {
+            name: getattr(config, name, default) for name, default in hyperparameters(self.rule).items()
+        }
+        self.state = init_state(self.rule, self.params.theta)
+        self.t = 0  # number of updates
+        self.rng = np.random.default_rng([config.seed, 1])  # not the generator that drew the weights
+        self.steps_per_epoch = math.ceil(len(data.x_train) / config.batch_size)
+        self.finished = Finished([], self.params.theta.copy(), None, None)
+
+    def fit(self, *, log=None, progress=True, checkpoint=None):
+        """Train until the last epoch, or until early stopping.
+
+        Parameters
+        ----------
+        log : callable, optional
+            Called with a copy of each epoch's row of the history, a dict. Rows of a checkpoint are logged again.
+        progress : bool, default=True
+            Show a progress bar.
+        checkpoint : str or path-like, optional
+            A file to which the training state is written after every epoch.
+
+        Raises
+        ------
+        TrainingDiverged
+            If the loss is no longer finite.
+        KeyboardInterrupt
+            On Ctrl-C; the finished epochs are kept, and `best_params` and `history` return them.
+        """
+        with (
+            threadpool_limits(BLAS_THREADS, "blas"),
+            np.errstate(all="ignore"),
+            progress_bar(progress, "batch") as bar,
+        ):
+            for row in self.finished.history if log else ():
+                log(dict(row))
+            while len(self.finished.history) < self.config.epochs and not self.should_stop():
+                epoch, start = len(self.finished.history) + 1, time.perf_counter()
+                row = {"epoch": epoch, **self.train_epoch(epoch, bar), **self.validate(epoch)}
+                row["seconds"] = time.perf_counter() - start
+                self.record_epoch(row)
+                if checkpoint:
+                    try:
+                        save_checkpoint(checkpoint, self)
+                    except OSError as error:
+                        message = f"checkpoint {checkpoint} could not be written ({error}); training continues"
+                        warnings.warn(message, stacklevel=3)
+                if log:
+                    log(dict(row))
+
+    def train_epoch(self, epoch, bar):
+        """Update the parameters once with every batch; return the mean loss and accuracy during the epoch."""
+        x_train, N, n = self.data.x_train, len(self.data.x_train), self.config.batch_size
+        loss_function, _ = LOSSES[self.config.loss]
+        order = self.rng.permutation(N)
+        Y_hat, Y = np.empty_like(self.data.y_train), np.empty_like(self.data.y_train)
+        total_loss = total_correct = 0
+        bar.reset(total=self.steps_per_epoch)
+        for start in range(0, len(x_train), CHECK_EVERY * n):
+            seen = slice(start, min(start + CHECK_EVERY * n, N))
+            for i in range(seen.start, seen.stop, n):
+                Y_hat[i : i + n], Y[i : i + n] = self.step(order[i : i + n])
+            loss, rows = loss_function(Y_hat[seen], Y[seen]), seen.stop - seen.start
+            if not math.isfinite(loss):
+                raise self.diverged(epoch, 1 + (start + int(np.isnan(Y_hat[seen]).any(axis=1).argmax())) // n)
+            for vector in self.state:
+                flush_denormals(vector)
+            total_loss += loss * rows
+            total_correct += accuracy(Y_hat[seen], Y[seen]) * rows
+            bar.set_description(f"epoch {epoch}/{self.config.epochs}, loss {total_loss / seen.stop:.4f}", refresh=False)
+            bar.update(math.ceil(rows / n))
+        if not np.isfinite(self.params.theta).all():
+            raise self.diverged(epoch, self.steps_per_epoch)
+        return {"train_loss": total_loss / N, "train_accuracy": total_correct / N}
+
+    def step(self, index):
+        """Update the parameters with the samples `index`; return their predictions Ŷ before the update, and Y."""
+        config, params = self.config, self.params
+        X, Y = self.data.x_train[index], self.data.y_train[index]
+        if config.flip_probability:
+            random_horizontal_flip(self.rng, X, config.flip_probability)
+        if config.mixup:
+            mixup(self.rng, X, Y, config.mixup)
+        masks = None
+        if config.dropout:
+            hidden = [(len(X), d) for d in self.sizes[1:-1]]
+            masks = [None, *dropout_masks(self.rng, config.dropout, hidden, X.dtype)]
+        H = forward_propagation(params, X, config.activation, masks=masks)
+        gradient = backward_propagation(
+            params, H, Y, config.activation, config.loss, weight_decay=config.weight_decay, masks=masks
+        )
+        self.t += 1
+        learning_rate = self.learning_rate()
+        if config.decoupled_weight_decay:  # Loshchilov & Hutter 2019, Algorithm 2
+            for W, _ in params.layers:
+                W *= 1 - learning_rate * config.decoupled_weight_decay
+        if "learning_rate" in self.hyperparameters:
+            self.hyperparameters["learning_rate"] = learning_rate
+        self.rule(params.theta, gradient.theta, self.t, *self.state, **self.hyperparameters)
+        return H[-1], Y
+
+    def learning_rate(self):
+        """Return η of update t: linear warm-up (Goyal et al. 2017), times the schedule at (t − 1)/T of T updates."""
+        config, total = self.config, self.config.epochs * self.steps_per_epoch
+        if config.learning_rate is None:  # the update rule has none
+            return 0.0
+        warmup = min(1, self.t / (config.warmup * self.steps_per_epoch)) if config.warmup else 1
+        return config.learning_rate * warmup * SCHEDULES[config.schedule]((self.t - 1) / total)
+
+    def validate(self, epoch):
+        """Return the loss and accuracy on the validation data; NaN where there are none."""
+        data, config = self.data, self.config
+        if data.x_val is None:
+            return {"val_loss": math.nan, "val_accuracy": math.nan}
+        loss, val_accuracy = evaluate(self.params, data.x_val, data.y_val, loss=config.loss, **config.prediction)
+        if not math.isfinite(loss):
+            raise self.diverged(epoch, self.steps_per_epoch)
+        return {"val_loss": loss, "val_accuracy": val_accuracy}
+
+    def record_epoch(self, row):
+        """Add the row of a finished epoch to the history; keep its parameters if they are the best so far."""
+
+        def score(row):  # without validation data the last epoch is the best
+            return (row["epoch"],) if self.data.x_val is None else (row["val_accuracy"], -row["val_loss"])
+
+        history, theta = self.finished.history, self.params.theta.copy()
+        best_theta, best_epoch = self.finished.best_theta, self.finished.best_epoch
+        if best_epoch is None or score(row) > score(history[best_epoch - 1]):
+            best_theta, best_epoch = theta, row["epoch"]
+        self.finished = Finished([*history, row], theta, best_theta, best_epoch)
+
+    def should_stop(self):
+        """Return whether the last `patience` epochs have not improved on the best one."""
+        epochs, patience = len(self.finished.history), self.config.patience
+        return bool(patience and epochs and epochs - self.finished.best_epoch >= patience)
+
+    def diverged(self, epoch, step):
+        """Return the TrainingDiverged to raise."""
+        params = unflatten(self.finished.last_theta, self.sizes)
+        return TrainingDiverged(epoch, step, self.config.learning_rate, params, self.history())
+
+    def best_params(self):
+        """Return the parameters of the best epoch; the current ones if no epoch is finished."""
+        best = self.finished.best_theta
+        return unflatten(self.params.theta if best is None else best, self.sizes)
+
+    def history(self, interrupted=False):
+        """Return the history as a data frame, one row per epoch; see `model_train`."""
+        import pandas as pd  # imported here because it is slow to import
+
+        history = pd.DataFrame(self.finished.history, columns=COLUMNS)
+        history.attrs = {
+            "data": getattr(self.data, "name", "data"), "best_epoch": self.finished.best_epoch,
+            "interrupted": interrupted, "config": asdict(self.config),
+        }  # fmt: skip
+        return history
+
+    @cached_property
+    def fingerprint(self):
+        """Shape, dtype and CRC-32 of each array of the training and validation data."""
+        arrays = {name: getattr(self.data, name) for name in ("x_train", "y_train", "x_val", "y_val")}
+        return {
+            name: None if a is None else [*a.shape, str(a.dtype), zlib.crc32(np.ascontiguousarray(a))]
+            for name, a in arrays.items()
+        }
+
+    def state_dict(self):
+        """Return the training state at the end of an epoch: arrays, and values that JSON can represent."""
+        finished = self.finished
+        state = {
+            "config": asdict(self.config), "data": self.fingerprint, "t": self.t, "history": finished.history,
+            "best_epoch": finished.best_epoch, "rng": self.rng.bit_generator.state,
+            "theta": self.params.theta, "best_theta": finished.best_theta,
+        }  # fmt: skip
+        return state | {f"state_{name}": v for name, v in zip(state_names(self.rule), self.state, strict=True)}
+
+    def load_state_dict(self, state):
+        """Continue from a state that `state_dict` returned, in a Trainer of the same data and configuration.
+
+        Raises ValueError, with what differs, if the state belongs to another training.
+        """
+        here = {**asdict(self.config), **self.fingerprint}
+        there = {**state["config"], **state["data"]}
+        differences = [
+            f"{name} is {there.get(name)!r} there and {here.get(name)!r} here"
+            for name in {**there, **here}
+            if as_json(there.get(name)) != as_json(here.get(name))
+        ]
+        if differences:
+            raise ValueError(f"is the checkpoint of another training: {'; '.join(differences)}")
+        names, saved = state_names(self.rule), [name[6:] for name in state if name.startswith("state_")]
+        if sorted(names) != sorted(saved):
+            raise ValueError(
+                f"has the optimizer state {', '.join(saved) or 'none'}, but {self.config.optimizer} needs "
+                f"{', '.join(names) or 'none'}: it belongs to another version of this update rule"
+            )
+        vectors = [state["theta"], state["best_theta"], *(state[f"state_{name}"] for name in names)]
+        if any(vector is not None and vector.shape != self.params.theta.shape for vector in vectors):
+            raise ValueError("has parameters of another shape")
+        self.params.theta[:] = state["theta"]
+        for name, vector in zip(names, self.state, strict=True):
+            vector[:] = state[f"state_{name}"]
+        self.t, self.rng.bit_generator.state = state["t"], state["rng"]
+        self.finished = Finished(state["history"], state["theta"].copy(), state["best_theta"], state["best_epoch"])
+
+
+def as_json(value):
+    """Return `value` with tuples as lists, as it is after a round trip through JSON."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def flush_denormals(vector):
+    """Set entries below the smallest normal number to zero, in place.
+
+    The moving average of a gradient that has become zero (a pixel at the border) shrinks at each step but never
+    reaches zero, and processors are many times slower with denormal numbers.
+    """
+    vector[np.abs(vector) < np.finfo(vector.dtype).tiny] = 0
+
+
+def model_train(data, *, log=None, progress=True, checkpoint=None, resume=False, **hyperparameters):
+    """Train a network and return its parameters and the history of the training.
+
+    Parameters
+    ----------
+    data : Dataset
+        The data, as `load_data` returns them, or any object with the same arrays: ``x_train`` (N, d_0), ``y_train``
+        (N, C) one-hot, ``x_val`` and ``y_val`` (or None).
+    log : callable, optional
+        Called after each epoch with its row of the history, a dict.
+    progress : bool, default=True
+        Show a progress bar; never where the environment variable CI is set, or standard error is not a terminal.
+    checkpoint : str or path-like, optional
+        A file to which the training state is written after every epoch.
+    resume : bool, default=False
+        Continue from the checkpoint if it exists. The result is bitwise the same as without the interruption.
+    **hyperparameters
+        The fields of `Config`, such as ``epochs=10``, ``batch_size=64``, ``learning_rate=0.001``, ``num_layers=3``,
+        ``hidden_size=128``, ``optimizer="nadam"``, ``patience=3``, ``seed=0``.
+
+    Returns
+    -------
+    params : Params
+        The parameters of the best epoch: the one of highest validation accuracy (ties: lowest validation loss), or the
+        last one without validation data.
+    history : pandas.DataFrame
+        One row per epoch: ``epoch``, ``train_loss`` and ``train_accuracy`` (means over the epoch, while the parameters
+        change, without the L2 penalty), ``val_loss``, ``val_accuracy``, ``seconds``. ``history.attrs`` holds ``data``
+        (its name), ``best_epoch``, ``interrupted`` and ``config`` (every hyperparameter with the value used).
+
+    Raises
+    ------
+    ValueError
+        If an argument is not valid; before any training.
+    TrainingDiverged
+        If the loss is no longer finite.
+
+    Notes
+    -----
+    Ctrl-C, or the notebook's stop button, ends the training; the finished epochs are returned. The same seed gives
+    bitwise the same parameters on the same machine.
+
+    Examples
+    --------
+    >>> params, history = model_train(data, epochs=3, hidden_size=64, optimizer="adam")  # doctest: +SKIP
+    """
+    config = Config.from_dict(hyperparameters)
+    check_bool("progress", progress)
+    if log is not None and not callable(log):
+        raise ValueError(f"log={log!r} must be a function of one argument, a row of the history")
+    resumable = check_checkpoint(checkpoint, check_bool("resume", resume))
+    trainer, interrupted = Trainer(data, config), False
+    if resumable:
+        load_checkpoint(checkpoint, trainer)
+    try:
+        trainer.fit(log=log, progress=progress, checkpoint=checkpoint)
+    except KeyboardInterrupt:
+        interrupted = True
+    return trainer.best_params(), trainer.history(interrupted)
+
+
+def check_data(data):
+    """Check shapes, dtypes and values of the training and validation arrays."""
+    for name in ("x_train", "y_train", "x_val", "y_val"):
+        if not hasattr(data, name):
+            raise ValueError(f"data is a {type(data).__name__} without {name}; it must be a Dataset, as from load_data")
+    check_matrix("x_train", data.x_train, finite=True)
+    check_one_hot("y_train", data.y_train, rows=len(data.x_train))
+    if data.x_val is not None:
+        check_matrix("x_val", data.x_val, columns=data.x_train.shape[1], finite=True)
+        check_one_hot("y_val", data.y_val, rows=len(data.x_val), columns=data.y_train.shape[1])
+    for name in ("y_train", "x_val", "y_val"):
+        array = getattr(data, name)
+        if array is not None and array.dtype != data.x_train.dtype:
+            raise ValueError(f"{name} is {array.dtype}; x_train is {data.x_train.dtype}: convert one with astype")
+
+
+def check_checkpoint(path, resume):
+    """Check the arguments `checkpoint` and `resume`; return whether there is a file to continue from."""
+    if path is None:
+        if resume:
+            raise ValueError("resume=True needs checkpoint=, the file to continue from")
+        return False
+    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
+        raise ValueError(f"checkpoint={path!r} must be the name of a file")
+    if not Path(path).resolve().parent.is_dir():
+        raise ValueError(f"checkpoint={str(path)!r} is in a folder that does not exist: create it first")
+    if Path(path).exists() and not resume:
+        raise ValueError(f"checkpoint={str(path)!r} exists: continue from it with resume=True, or delete it")
+    return Path(path).exists()
+
+
+def progress_bar(progress, unit):
+    """Return a progress bar: text in a terminal, a widget in a notebook, nothing elsewhere or where CI is set."""
+    from tqdm.auto import tqdm  # slow to import
+
+    visible = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
+    return tqdm(unit=unit, leave=False, disable=not (progress and visible) or bool(os.environ.get("CI")))

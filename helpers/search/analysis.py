@@ -1,0 +1,35 @@
+"""Which hyperparameters matter, computed from the table of a search."""
+
+
+def importance(results, metric="val_accuracy"):
+    """Return the importance of each hyperparameter and its correlation with the metric, as W&B's panel shows them.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        The table that `search` returns.
+    metric : str, default="val_accuracy"
+        The column to explain.
+
+    Returns
+    -------
+    importances : pandas.DataFrame
+        One row per hyperparameter with several values: how much the predictions of a random forest degrade when the
+        values of this hyperparameter are permuted, normalised to a sum of 1.
+    correlations : pandas.DataFrame
+        Pearson's correlation with the metric; a hyperparameter that is not a number has one row per value.
+    """
+    import pandas as pd
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.inspection import permutation_importance
+
+    results = results.dropna(subset=metric)
+    searched = results.columns[results.columns.get_loc("reason") + 1 : -1]
+    values = results[searched].map(lambda value: str(value) if isinstance(value, (list, tuple)) else value)
+    values = values[[name for name in searched if name != "seed" and len(set(values[name])) > 1]]
+    codes = values.apply(lambda column: column if column.dtype.kind in "if" else column.astype("category").cat.codes)
+    forest = RandomForestRegressor(300, random_state=0).fit(codes, results[metric])
+    degradation = permutation_importance(forest, codes, results[metric], n_repeats=20, random_state=0).importances_mean
+    importances = pd.Series(degradation / degradation.sum(), values.columns, name="importance")
+    correlations = pd.get_dummies(values, dtype=float).corrwith(results[metric]).rename("correlation")
+    return importances.sort_values(ascending=False).to_frame(), correlations.sort_values().to_frame()

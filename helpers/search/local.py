@@ -1,0 +1,218 @@
+"""search: run the trials of a sweep on this machine until there are enough."""
+
+import contextlib
+import functools
+import io
+import itertools
+import json
+import time
+from dataclasses import dataclass
+
+from helpers.nn.config import Config
+from helpers.nn.training import Trainer, TrainingDiverged, progress_bar
+from helpers.nn.validation import check_int
+from helpers.search.study import (
+    best_value,
+    check_results_file,
+    counted_trials,
+    finished_trials,
+    import_optuna,
+    open_study,
+    requeue,
+    trials_frame,
+)
+from helpers.search.sweep_file import Sweep, read_sweep
+from helpers.search.workers import run_in_processes
+from helpers.storage import atomic_write
+
+FAILURES = (TrainingDiverged, ValueError, MemoryError)  # ValueError: values that do not fit together
+
+
+class Superfluous(Exception):
+    """The trial is not needed: others have started all that were asked for, or the same point of the grid."""
+
+
+def search(
+    source, *, trials=None, workers=1, seed=0, storage=None, results=None, data=None, allow_sample=False,
+    progress=True,
+):  # fmt: skip
+    """Run a sweep until it has `trials` finished trials, and return their table.
+
+    Parameters
+    ----------
+    source : str, path-like or dict
+        A sweep.yaml, or a dict with the same content.
+    trials : int, optional
+        Number of finished trials in all, those already in the storage included. By default the file's run_cap, or 20;
+        never more than a grid has points.
+    workers : int, default=1
+        Processes that train at once, each with one BLAS thread. More than one needs a storage.
+    seed : int, default=0
+        Seed of the sampler, and of the first training of each configuration. A configuration that is drawn again is
+        trained with the next seed.
+    storage : str, optional
+        A database URL, which several processes and machines may share. By default the trials are kept in memory.
+    results : str or path-like, optional
+        A CSV file with the table of the finished trials, kept up to date.
+    data : Dataset, optional
+        The data, for a single worker. By default each worker calls `load_data`.
+    allow_sample : bool, default=False
+        Passed to `load_data`.
+    progress : bool, default=True
+        Show a progress bar.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per finished trial; see `trials_frame`.
+
+    Raises
+    ------
+    ValueError
+        If the sweep, the storage, the results file or another argument is not valid.
+    KeyboardInterrupt
+        On Ctrl-C. The same call continues with the same storage.
+    """
+    sweep = read_sweep(source)
+    trials = check_int("trials", trials if trials is not None else sweep.run_cap or 20)
+    trials = min(trials, sweep.grid_size) if sweep.method == "grid" else trials
+    workers, seed = check_int("workers", workers), check_int("seed", seed, ge=0)
+    if workers > 1 and (storage is None or data is not None):
+        raise ValueError(f"workers={workers} need a storage that they share, and load the data themselves")
+    storage = storage or import_optuna().storages.InMemoryStorage()
+    job = Job(sweep, storage, trials, seed, allow_sample)
+    study = job.open()
+    if results:
+        check_results_file(results, sweep)
+    with progress_bar(progress, "trial") as bar:
+        bar.reset(total=trials)
+        show = functools.partial(show_progress, bar, study, sweep, results)
+        show()
+        if workers == 1:
+            job.run(study, data, after_trial=show)
+        else:
+            left = trials - len(finished_trials(study))
+            killed = run_in_processes(
+                Job.work, [(job,)] * min(workers, left), workers, on_result=lambda _: None, poll=show
+            )
+            if len(killed) == min(workers, left) > 0:
+                raise ChildProcessError("every worker was killed; the same search continues from its finished trials")
+        show()
+    return trials_frame(study, sweep)
+
+
+def show_progress(bar, study, sweep, results):
+    """Bring the progress bar and the CSV file up to date, if a trial has finished since the last call."""
+    trials = finished_trials(study)
+    if results and (len(trials) != bar.n or not bar.n):
+        with atomic_write(results) as file:
+            trials_frame(study, sweep).to_csv(file, index=False)
+    values = [trial.value for trial in trials if trial.state.name == "COMPLETE"]
+    if values:
+        bar.set_description(f"best {sweep.metric} {best_value(values, sweep):.4f}", refresh=False)
+    bar.update(len(trials) - bar.n)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What each worker of a search needs to know."""
+
+    sweep: Sweep
+    storage: object
+    trials: int
+    seed: int
+    allow_sample: bool
+
+    def open(self):
+        """Return the study."""
+        return open_study(self.sweep, self.storage, self.trials, self.seed)
+
+    def work(self):
+        """Run trials in a process of its own."""
+        study = self.open()
+        study.sampler.reseed_rng()  # workers that start together must draw different values
+        self.run(study)
+
+    def run(self, study, data=None, after_trial=lambda: None):
+        """Run trials until enough are finished; while others run the last ones, wait for them."""
+        optuna = import_optuna()
+        datasets = {}
+        while len(finished_trials(study)) < self.trials:
+            if len(counted_trials(study)) < self.trials:
+                datasets = datasets or {
+                    name: data or load_silently(name, self.allow_sample) for name in self.sweep.datasets
+                }
+                self.run_trial(study, datasets)
+                after_trial()
+            else:
+                time.sleep(0.5)
+                optuna.storages.fail_stale_trials(study)
+
+    def run_trial(self, study, datasets):
+        """Choose a configuration, train, and record the result in the study."""
+        optuna, current = import_optuna(), None
+
+        def objective(trial):
+            nonlocal current
+            current = trial.number
+            try:
+                return self.train(study, trial, datasets)
+            except KeyboardInterrupt:
+                requeue(study, study.get_trials(deepcopy=False)[trial.number])
+                raise
+            except FAILURES as error:
+                trial.set_user_attr("reason", getattr(error, "reason", str(error)))
+                raise
+
+        try:
+            study.optimize(objective, n_trials=1, catch=(*FAILURES, Superfluous))
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+            # Optuna accepts no result of a trial that was suspended for so long that it counts as killed
+            if current is None or not study.get_trials(deepcopy=False)[current].state.is_finished():
+                raise
+
+    def train(self, study, trial, datasets):
+        """Train one configuration and return the metric's best value."""
+        optuna = import_optuna()
+        earlier = [other for other in counted_trials(study) if other.number < trial.number]
+        point = study.get_trials(deepcopy=False)[trial.number].system_attrs.get("grid_id")
+        taken = {other.system_attrs.get("grid_id") for other in earlier} - {None}
+        if len(earlier) >= self.trials or point in taken:
+            raise Superfluous
+        values = {name: suggest(trial, name, parameter) for name, parameter in self.sweep.parameters.items()}
+        same = [other.user_attrs for other in earlier if other.user_attrs.get("drawn") == values]
+        seeds = {attrs["hyperparameters"]["seed"] for attrs in same}
+        trial.set_user_attr("drawn", values)
+        values = {"seed": next(seed for seed in itertools.count(self.seed) if seed not in seeds)} | values
+        trial.set_user_attr("hyperparameters", values)
+
+        def report(row):
+            trial.report(row[self.sweep.metric], row["epoch"])
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        data = datasets[values.get("dataset", "fashion_mnist")]
+        config = Config.from_dict({name: value for name, value in values.items() if name != "dataset"})
+        trainer = Trainer(data, config)
+        trainer.fit(log=report, progress=False)
+        return best_value([row[self.sweep.metric] for row in trainer.finished.history], self.sweep)
+
+
+def suggest(trial, name, parameter):
+    """Return the trial's value of a hyperparameter."""
+    distribution, low, high = parameter["distribution"], parameter.get("min"), parameter.get("max")
+    if distribution == "constant":
+        return parameter["value"]
+    if distribution == "categorical":  # as JSON, because Optuna accepts no lists
+        return json.loads(trial.suggest_categorical(name, list(dict.fromkeys(map(json.dumps, parameter["values"])))))
+    if distribution == "int_uniform":
+        return trial.suggest_int(name, low, high)
+    return trial.suggest_float(name, low, high, step=parameter.get("q"), log=distribution == "log_uniform_values")
+
+
+def load_silently(name, allow_sample):
+    """Return the data set, without the line that `load_data` prints."""
+    from helpers.data import load_data  # slow to import
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        return load_data(name, allow_sample=allow_sample)

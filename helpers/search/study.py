@@ -1,0 +1,178 @@
+"""The trials of a search: where they are stored, how the next one is chosen, and their table."""
+
+import math
+import time
+import warnings
+from pathlib import Path
+
+GRACE_PERIOD = 30  # seconds without a heartbeat after which the process of a trial counts as killed
+STARTUP_TRIALS = 40  # bayes: at most this many trials are drawn at random first
+
+
+def import_optuna():
+    """Return the module optuna, without its log and its warnings about experimental features."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    return optuna
+
+
+def open_study(sweep, storage, trials, seed):
+    """Return the Optuna study of a sweep, new or continued.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        What is searched.
+    storage : str or optuna storage
+        A database URL, or a storage object.
+    trials : int
+        The number of trials; bayes draws a quarter of them at random first.
+    seed : int
+        Seed of the sampler.
+
+    Raises
+    ------
+    ValueError
+        If the storage cannot be used, or holds another sweep.
+    """
+    optuna = import_optuna()
+    try:
+        study = create_study(sweep, storage)
+    except Exception as error:  # whatever Optuna, SQLAlchemy, a driver or the file system raises
+        raise ValueError(f"storage={display_url(storage)!r} cannot be used: {type(error).__name__}: {error}") from None
+    stored = study.user_attrs.get("sweep")
+    if stored is None:
+        raise ValueError("the storage was written by an older version of this project; choose another storage")
+    if stored != sweep.fingerprint:
+        raise ValueError(f"the storage holds another sweep ({stored}, not {sweep.fingerprint}); choose another storage")
+    existing = study.get_trials(deepcopy=False)
+    alone = all(trial.state.is_finished() for trial in existing)
+    sampler_seed = (seed + len(existing)) % 2**32 if alone else None  # None: different on each machine
+    if sweep.method == "grid":  # all processes that share a study need the same order of the points
+        study.sampler = optuna.samplers.GridSampler(sweep.grid, seed=int(sweep.fingerprint, 16))
+        study.sampler.reseed_rng()
+    elif sweep.method == "random":
+        study.sampler = optuna.samplers.RandomSampler(seed=sampler_seed)
+    else:
+        study.sampler = optuna.samplers.TPESampler(
+            n_startup_trials=min(STARTUP_TRIALS, trials // 4), multivariate=True, constant_liar=True, seed=sampler_seed
+        )
+    study.pruner = optuna.pruners.NopPruner()
+    if sweep.early_terminate:
+        min_iter, eta = sweep.early_terminate["min_iter"], sweep.early_terminate["eta"]
+        study.pruner = optuna.pruners.HyperbandPruner(min_iter, sweep.max_epochs, eta)
+    return study
+
+
+def create_study(sweep, storage, attempts=5):
+    """Return the study in the storage. Processes that create the tables of one database at once try again."""
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    optuna = import_optuna()
+    conflicts = (IntegrityError, OperationalError, ProgrammingError, optuna.exceptions.StorageInternalError)
+    for attempt in range(attempts):
+        try:
+            database = rdb_storage(storage) if isinstance(storage, str) else storage
+            study = optuna.create_study(storage=database, study_name="sweep", direction=sweep.goal, load_if_exists=True)
+            if not study.user_attrs and not study.get_trials(deepcopy=False):
+                study.set_user_attr("sweep", sweep.fingerprint)
+            return study
+        except conflicts:
+            if attempt == attempts - 1:
+                raise
+            time.sleep(0.2 * 2**attempt)
+
+
+def rdb_storage(url):
+    """Return the database at `url`. The configuration of a trial whose process was killed is queued again."""
+    optuna = import_optuna()
+    connect = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    return optuna.storages.RDBStorage(
+        url, engine_kwargs=connect, heartbeat_interval=10, grace_period=GRACE_PERIOD,
+        heartbeat_stale_trial_callback=requeue,
+    )  # fmt: skip
+
+
+def display_url(storage):
+    """Return the URL of a database without user name, password and options."""
+    from sqlalchemy.engine import make_url
+
+    try:
+        url = make_url(storage)
+    except Exception:  # not a URL: it may still contain a password
+        return str(storage).rpartition("@")[2].partition("?")[0]
+    return f"{url.drivername}://{url.host or ''}/{url.database or ''}"
+
+
+def requeue(study, trial):
+    """Queue the configuration of a trial that was killed or interrupted."""
+    if was_killed(trial) or not trial.state.is_finished():
+        import_optuna().storages.RetryHeartbeatStaleTrialCallback()(study, trial)
+
+
+def was_killed(trial):
+    """Return whether the trial ended without a result and without a reason: it was killed or interrupted."""
+    return trial.state.name == "FAIL" and "reason" not in trial.user_attrs
+
+
+def counted_trials(study):
+    """Return the trials that count: those that run, and those that finished without being killed."""
+    return [
+        trial for trial in study.get_trials(deepcopy=False)
+        if trial.state.name != "WAITING" and not was_killed(trial)
+    ]  # fmt: skip
+
+
+def finished_trials(study):
+    """Return the trials that finished without being killed: complete, pruned, or failed for a reason."""
+    return [trial for trial in counted_trials(study) if trial.state.is_finished()]
+
+
+def best_value(values, sweep):
+    """Return the best of the metric's values, or None if none of them is finite."""
+    values = [value for value in values if value is not None and math.isfinite(value)]
+    return (max if sweep.goal == "maximize" else min)(values) if values else None
+
+
+def trials_frame(study, sweep):
+    """Return the finished trials as a data frame, one row per trial.
+
+    Columns: ``trial``, ``state`` (complete, pruned, failed), the metric's best value, ``epochs_run``, ``seconds``,
+    ``reason`` of a failure, each hyperparameter of the sweep, ``seed``, and ``sweep``, the sweep's fingerprint.
+    """
+    import pandas as pd
+
+    names = [*sweep.parameters, *(["seed"] if "seed" not in sweep.parameters else [])]
+    rows = [
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower().replace("fail", "failed"),
+            sweep.metric: best_value(trial.intermediate_values.values(), sweep),
+            "epochs_run": len(trial.intermediate_values),
+            "seconds": round(trial.duration.total_seconds(), 1),
+            "reason": trial.user_attrs.get("reason"),
+            **{name: trial.user_attrs.get("hyperparameters", {}).get(name) for name in names},
+            "sweep": sweep.fingerprint,
+        }
+        for trial in finished_trials(study)
+    ]
+    columns = ["trial", "state", sweep.metric, "epochs_run", "seconds", "reason", *names, "sweep"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def check_results_file(results, sweep):
+    """Raise ValueError if the file `results` exists and is not the table of this sweep."""
+    import pandas as pd
+
+    path = Path(results)
+    if not path.parent.is_dir():
+        raise ValueError(f"results={str(results)!r}: the folder {str(path.parent)!r} does not exist")
+    if path.exists():
+        try:
+            same = (pd.read_csv(path, dtype=str)["sweep"] == sweep.fingerprint).all()
+        except (KeyError, ValueError):  # no such column; not a CSV file
+            same = False
+        if not same:
+            raise ValueError(f"results={str(results)!r} is not the table of this sweep; name another file")

@@ -1,0 +1,193 @@
+"""sweep.yaml: read it and check every value before any training."""
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from helpers.data.sources import FOLDERS
+from helpers.nn.config import HYPERPARAMETERS, Config
+from helpers.nn.validation import check_choice, check_float, check_int, check_int_or_none
+
+METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+METHODS = ("bayes", "random", "grid")
+GOALS = ("maximize", "minimize")
+DISTRIBUTIONS = {  # and the keys that each needs
+    "constant": ("value",), "categorical": ("values",), "int_uniform": ("min", "max"), "uniform": ("min", "max"),
+    "q_uniform": ("min", "max", "q"), "log_uniform_values": ("min", "max"),
+}  # fmt: skip
+KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap")
+WANDB_KEYS = ("program", "command", "project", "entity", "name", "description")
+SUBKEYS = {"metric": ("name", "goal"), "early_terminate": ("type", "min_iter", "eta")}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The content of a sweep.yaml, checked.
+
+    Attributes
+    ----------
+    method : {"bayes", "random", "grid"}
+    metric : str
+        A column of the history.
+    goal : {"maximize", "minimize"}
+    parameters : dict
+        ``{hyperparameter: {"distribution": …, and "value", "values", or "min", "max" and perhaps "q"}}``
+    early_terminate : dict or None
+        ``{"min_iter": epochs before the first comparison, "eta": 1/eta of the trials continue}``
+    run_cap : int or None
+        Number of trials.
+    ignored : tuple of str
+        Keys that only W&B's server uses.
+    """
+
+    method: str
+    metric: str
+    goal: str
+    parameters: dict
+    early_terminate: dict | None
+    run_cap: int | None
+    ignored: tuple
+
+    @property
+    def fingerprint(self):
+        """Eight hexadecimal digits that identify what is searched."""
+        content = [self.method, self.metric, self.goal, self.parameters, self.early_terminate]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def datasets(self):
+        """The data sets that a trial may ask for."""
+        parameter = self.parameters.get("dataset", {"value": "fashion_mnist"})
+        return tuple(parameter.get("values", [parameter.get("value")]))
+
+    @property
+    def grid(self):
+        """The axes of a grid, ``{hyperparameter: [value, …]}``, each value as JSON, without duplicates."""
+        axes = {name: parameter["values"] for name, parameter in self.parameters.items() if "values" in parameter}
+        return {name: list(dict.fromkeys(map(json.dumps, values))) for name, values in axes.items()}
+
+    @property
+    def grid_size(self):
+        """The number of points of the grid."""
+        return math.prod(map(len, self.grid.values()))
+
+    @property
+    def max_epochs(self):
+        """The largest number of epochs that a trial may have."""
+        parameter = self.parameters.get("epochs", {"value": Config.epochs})
+        return max(parameter.get("values", [parameter.get("value", parameter.get("max"))]))
+
+
+def read_sweep(source):
+    """Return the Sweep in a file, or in a dict of the same form.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, is not YAML, or has a key or value that is not understood.
+    """
+    if isinstance(source, dict):
+        return parse_sweep(source)
+    if not isinstance(source, (str, os.PathLike)):
+        raise ValueError(f"source={source!r} must be the path of a sweep file, or a dict with the same content")
+    try:
+        return parse_sweep(yaml.safe_load(Path(source).read_text("utf-8")))
+    except OSError as error:
+        raise ValueError(f"{source} cannot be read: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{source} is not valid YAML: {line}{getattr(error, 'problem', error)}") from None
+    except ValueError as error:  # from parse_sweep, or text that is not UTF-8
+        raise ValueError(f"{source}: {error}") from None
+
+
+def parse_sweep(content):
+    """Return the Sweep of a dict."""
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds {type(content).__name__}, not keys and values such as method: bayes")
+    for key in content:
+        if key not in KEYS + WANDB_KEYS:
+            raise ValueError(f"{key} is an unknown key; the keys are: {', '.join(KEYS + WANDB_KEYS)}")
+    metric, parameters, early = (content.get(key) for key in ("metric", "parameters", "early_terminate"))
+    if not isinstance(metric, dict) or "name" not in metric:
+        raise ValueError("metric is missing; give it a name, such as val_accuracy, and a goal")
+    if not isinstance(parameters, dict) or not parameters:
+        raise ValueError("parameters is missing; list what is searched, such as optimizer: {values: [adam, nadam]}")
+    if early is not None:
+        if not isinstance(early, dict) or early.get("type") != "hyperband":
+            raise ValueError(f"early_terminate={early!r} must have type: hyperband")
+        early_checked = {
+            "min_iter": check_int("early_terminate.min_iter", early.get("min_iter", 1)),
+            "eta": check_int("early_terminate.eta", early.get("eta", 3), ge=2),
+        }
+    ignored = [key for key in content if key in WANDB_KEYS]
+    for name, known in SUBKEYS.items():
+        ignored += [f"{name}.{key}" for key in content.get(name) or () if key not in known]
+    sweep = Sweep(
+        method=check_choice("method", content.get("method"), METHODS),
+        metric=check_choice("metric.name", metric["name"], METRICS),
+        goal=check_choice("metric.goal", metric.get("goal", "minimize"), GOALS),
+        parameters={name: parse_parameter(name, parameter) for name, parameter in parameters.items()},
+        early_terminate=None if early is None else early_checked,
+        run_cap=check_int_or_none("run_cap", content.get("run_cap")),
+        ignored=tuple(ignored),
+    )
+    for name, parameter in sweep.parameters.items():
+        if sweep.method == "grid" and parameter["distribution"] not in ("constant", "categorical"):
+            raise ValueError(f"parameters.{name} has infinitely many values; method grid needs value or values")
+    return sweep
+
+
+def parse_parameter(name, parameter):
+    """Return the parameter with its distribution spelled out and every value checked."""
+    where = f"parameters.{name}"
+    if name not in (*HYPERPARAMETERS, "dataset"):
+        raise ValueError(f"{where} is unknown; the hyperparameters are: dataset, {', '.join(HYPERPARAMETERS)}")
+    if not isinstance(parameter, dict):
+        raise ValueError(f"{where}={parameter!r} must have keys such as value, values, or min and max")
+    integers = all(isinstance(parameter.get(key), int) for key in ("min", "max"))
+    implied = "constant" if "value" in parameter else "categorical" if "values" in parameter else None
+    implied = implied or ("int_uniform" if integers else "uniform")
+    distribution = check_choice(f"{where}.distribution", parameter.get("distribution", implied), DISTRIBUTIONS)
+    needed = DISTRIBUTIONS[distribution]
+    if set(parameter) - {"distribution"} != set(needed):
+        present = ", ".join(map(str, parameter)) or "nothing"
+        raise ValueError(f"{where} has {present}; the distribution {distribution} needs {' and '.join(needed)}")
+    values = parameter["values"] if distribution == "categorical" else [parameter[key] for key in needed if key != "q"]
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"{where}.values={values!r} must be a list with at least one value")
+    for value in values:
+        check_value(name, value)
+    if "min" in needed:
+        check_range(where, name, distribution, **{key: parameter[key] for key in needed})
+    return {"distribution": distribution, **{key: parameter[key] for key in needed}}
+
+
+def check_value(name, value):
+    """Raise ValueError if the hyperparameter may not have this value."""
+    if name == "dataset":
+        check_choice(name, value, FOLDERS)
+    elif name == "hidden_size":  # whether it fits num_layers is known only when a trial combines the two
+        Config(num_layers=len(value) if isinstance(value, list) else 1, hidden_size=value)
+    else:
+        Config(**{name: value})
+
+
+def check_range(where, name, distribution, min, max, q=1):
+    """Raise ValueError if the hyperparameter may not have this range."""
+    kind = str if name == "dataset" else HYPERPARAMETERS[name].type
+    allowed = {float: ("uniform", "q_uniform", "log_uniform_values"), str: ()}.get(kind, ("int_uniform",))
+    if distribution not in allowed:
+        raise ValueError(f"{where} cannot be {distribution}; use {' or '.join(allowed) or 'values'}")
+    for key, value in {"min": min, "max": max, "q": q}.items():
+        check_float(f"{where}.{key}", value)
+    if min >= max:
+        raise ValueError(f"{where}: min={min} must be below max={max}")
+    if q <= 0 or (min <= 0 and distribution == "log_uniform_values"):
+        raise ValueError(f"{where}: {'q' if q <= 0 else 'min'} must be above 0 for {distribution}")

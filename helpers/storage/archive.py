@@ -1,0 +1,76 @@
+"""Arrays and JSON metadata in one NumPy ``.npz`` file."""
+
+import json
+import zipfile
+
+import numpy as np
+
+from helpers.storage.atomic import atomic_write
+
+VERSION = 2
+OLD_FORMAT = b"DA6401 "  # how files of version 1 begin
+
+
+def write_archive(path, kind, metadata, arrays):
+    """Write named arrays and metadata to an uncompressed ``.npz`` file, atomically.
+
+    ``numpy.load(path, allow_pickle=False)`` opens the file without this package. The metadata are stored as a JSON
+    string in the array named ``metadata``, together with the kind, the format version and the names of the arrays.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file to write.
+    kind : str
+        What the file holds, such as ``"model"``.
+    metadata : dict
+        Anything that JSON can represent.
+    arrays : dict of str to ndarray
+        The arrays by name.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; an existing file is then unchanged.
+    TypeError
+        If JSON cannot represent the metadata.
+    """
+    header = {"kind": kind, "version": VERSION, "arrays": sorted(arrays), "content": metadata}
+    header = np.array(json.dumps(header))
+    with atomic_write(path) as file:
+        np.savez(file, allow_pickle=False, metadata=header, **arrays)
+
+
+def read_archive(path, kind):
+    """Return ``(metadata, arrays)`` of a file that `write_archive` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, is damaged, or is of another kind or version. The message names the file.
+    """
+    try:
+        with open(path, "rb") as file:
+            old = file.read(len(OLD_FORMAT)) == OLD_FORMAT
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:  # a null byte in the name
+        raise ValueError(f"{str(path)!r} is not the name of a file") from None
+    if old:
+        raise ValueError(f"{path} has the format of an older version of this project, which is no longer read")
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            if archive.zip.testzip() is not None:  # np.load skips the CRC-32 if a damaged shape is too small
+                raise zipfile.BadZipFile
+            arrays = dict(archive)
+        header = json.loads(arrays.pop("metadata").item())
+        found, version, names = header["kind"], header["version"], header["arrays"]
+    except Exception as error:  # zip, NumPy and JSON raise some ten different types for damaged files
+        raise ValueError(f"{path} is damaged, or not a {kind} of this project ({type(error).__name__})") from None
+    if found != kind:
+        raise ValueError(f"{path} is a {found}, not a {kind}")
+    if version != VERSION:
+        raise ValueError(f"{path} has format version {version}; this code reads version {VERSION}")
+    if sorted(arrays) != names:
+        raise ValueError(f"{path} is damaged: it has the arrays {sorted(arrays)}, but should have {names}")
+    return header["content"], arrays

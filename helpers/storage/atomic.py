@@ -1,0 +1,59 @@
+"""Atomic replacement of a file, and a lock for files that several processes change."""
+
+import errno
+import os
+import secrets
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+LOCK_TIMEOUT = 60  # seconds
+
+
+@contextmanager
+def atomic_write(path):
+    """Open a temporary binary file that replaces `path` when the block ends.
+
+    The file is flushed to the disk and then renamed, so that a crash, a full disk or a kill leaves either the old
+    file or the new one, complete. If the block fails, the temporary file is removed; only a kill can leave one
+    behind (``*.new``). Several processes may write the same path. A symbolic link is followed.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file to write.
+
+    Yields
+    ------
+    file object
+        The temporary file, open for writing bytes.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, or if `path` is a directory or a device.
+    """
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def locked(path):
+    """Return a context manager that holds an exclusive lock, shared by all processes, for changes to `path`.
+
+    The lock is the file ``<path>.lock``. It is released when the block ends, and by the system when the process ends.
+    Entering raises TimeoutError if another process keeps the lock for `LOCK_TIMEOUT` seconds.
+    """
+    from filelock import FileLock
+
+    return FileLock(f"{path}.lock", timeout=LOCK_TIMEOUT)

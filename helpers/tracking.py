@@ -1,0 +1,165 @@
+"""Weights & Biases: what is recorded of a run. No failure of W&B stops a training."""
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import wandb
+
+# If the server stops answering, give up after seconds instead of hours; `wandb sync` uploads the rest later.
+WANDB_TIMEOUTS = {
+    "init_timeout": 30, "finish_timeout": 60,
+    "x_graphql_retry_max": 2, "x_graphql_retry_wait_max_seconds": 1, "x_graphql_timeout_seconds": 10,
+    "x_file_stream_retry_max": 4, "x_file_stream_retry_wait_max_seconds": 2, "x_file_stream_timeout_seconds": 10,
+    "x_file_transfer_retry_max": 2, "x_file_transfer_retry_wait_max_seconds": 1, "x_file_transfer_timeout_seconds": 30,
+}  # fmt: skip
+QUIET = {"silent": True, "console": "off", "x_disable_stats": True, "disable_git": True, "x_disable_meta": True}
+CONNECT_TIMEOUT = 3  # seconds
+
+
+class Recorder:
+    """A W&B run: online if possible, otherwise offline, with one printed line that tells which.
+
+    Parameters
+    ----------
+    project, entity, name : str or None
+        The W&B project, its owner (None: the account's own) and the name of the run.
+    config : dict
+        The hyperparameters that were given.
+
+    Attributes
+    ----------
+    config : dict
+        The hyperparameters to use: under an agent, the sweep's values replace those that were given.
+    """
+
+    def __init__(self, project, entity, name, config):
+        os.environ.setdefault("WANDB_SILENT", "true")
+        self.run, self.broken, self.failed = None, False, False
+        reason = reason_offline()
+        self.mode = "offline" if reason else os.environ.get("WANDB_MODE", "online")
+        try:
+            reason = self.start(project, entity, name, config) or reason
+        except KeyboardInterrupt:
+            wandb.teardown(exit_code=130)
+            raise
+        self.folder = Path(self.run.dir)
+        place = os.path.relpath(self.folder.parent)
+        if self.mode == "online":
+            print(f"W&B records online; if the connection fails, upload the run later: wandb sync {place}")
+        elif self.mode == "offline":
+            print(f"W&B records offline ({reason or 'WANDB_MODE'}); to upload the run later: wandb sync {place}")
+        elif reason:
+            print(f"W&B records nothing ({reason})")
+        self.config = dict(self.run.config)
+
+    def start(self, project, entity, name, config):
+        """Start the run in the wanted mode, else offline, else disabled; return why a mode failed, or None."""
+        reason = None
+        for mode in dict.fromkeys((self.mode, "offline")):
+            settings = wandb.Settings(**QUIET, **WANDB_TIMEOUTS)
+            try:
+                self.run = wandb.init(
+                    project=project, entity=entity, name=name, config=config, mode=mode, settings=settings
+                )
+            except Exception as error:  # W&B refuses, does not answer, or cannot use the project's name
+                reason = first_line(error)
+            else:
+                self.mode = mode
+                return reason
+        self.mode, self.run = "disabled", wandb.init(config=config, mode="disabled")
+        return reason
+
+    def update_config(self, config):
+        """Record the hyperparameters that are used, defaults included."""
+        self.attempt(lambda: self.run.config.update(config, allow_val_change=True))
+
+    def log(self, row):
+        """Record the row of one epoch."""
+        self.attempt(lambda: self.run.log(row))
+
+    def summary(self, **values):
+        """Record summary metrics."""
+        self.attempt(lambda: self.run.summary.update(values))
+
+    def failure(self, reason):
+        """Record why the training failed."""
+        self.failed = True
+        self.summary(failure=reason)
+
+    def images(self, data):
+        """Record one image of each class, together with the first epoch."""
+        labels = data.y_train.argmax(axis=1)
+
+        def send():
+            first = [255 * (1 - data.x_train[np.flatnonzero(labels == label)[0]]) for label in range(10)]
+            pictures = [pixels.reshape(28, 28).astype(np.uint8) for pixels in first]
+            images = [
+                wandb.Image(picture, caption=name) for picture, name in zip(pictures, data.class_names, strict=True)
+            ]
+            self.run.log({"images": images}, commit=False)
+
+        self.attempt(send)
+
+    def results(self, params, history, Y_hat, data):
+        """Record the confusion matrix, the weights as an artifact, and the history as a CSV file."""
+        labels, predicted = data.y_val.argmax(axis=1).tolist(), Y_hat.argmax(axis=1).tolist()
+        confusion = {"y_true": labels, "preds": predicted, "class_names": list(data.class_names)}
+        arrays = {f"W_{k}": W for k, (W, _) in enumerate(params.layers, 1)}
+        arrays |= {f"b_{k}": b for k, (_, b) in enumerate(params.layers, 1)}
+
+        def write_files():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            history.to_csv(self.folder / "history.csv", index=False)
+            np.savez(self.folder / "weights.npz", **arrays)
+            artifact = wandb.Artifact(f"weights-{self.run.id}", type="model")
+            artifact.add_file(str(self.folder / "weights.npz"))
+            self.run.log_artifact(artifact)
+
+        self.attempt(lambda: self.run.log({"confusion_matrix": wandb.plot.confusion_matrix(**confusion)}))
+        if self.mode != "disabled":
+            self.attempt(write_files)
+
+    def finish(self, exit_code):
+        """Close the run, once; W&B shows it as failed if the exit code is not 0."""
+        run, self.run = self.run, None
+        if run:
+            self.attempt(lambda: run.finish(exit_code=exit_code))
+
+    def attempt(self, action):
+        """Call `action`; report its first failure on standard error and ignore the others."""
+        try:
+            action()
+        except Exception as error:
+            if not self.broken:
+                print(f"W&B: {first_line(error)}; training continues", file=sys.stderr)
+            self.broken = True
+
+
+def reason_offline():
+    """Return why W&B cannot record online, in words; None if it can, or if WANDB_MODE decides."""
+    if os.environ.get("WANDB_MODE", "online") != "online":
+        return None
+    try:
+        server = wandb.setup().settings.base_url
+        with urllib.request.urlopen(server, timeout=CONNECT_TIMEOUT):  # respects HTTP_PROXY and the like
+            pass
+    except urllib.error.HTTPError:  # the server answers, which is all that is asked
+        pass
+    except OSError as error:
+        return f"{server} does not answer: {getattr(error, 'reason', None) or error}"
+    except Exception as error:  # settings that W&B refuses, such as an invalid WANDB_BASE_URL
+        return first_line(error)
+    try:
+        known = wandb.login(prompt=False)
+    except Exception as error:  # the server refuses the key, or does not answer properly
+        return first_line(error)
+    return None if known else "no account; wandb login sets one up"
+
+
+def first_line(error):
+    """Return the type and the first line of an error."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,106 @@
+"""load_data: the split, the scaling, the one-hot encoding, and arguments that are refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import data as module
+from helpers.data import load_data, one_hot, scale, split
+
+
+@pytest.fixture
+def numbered(monkeypatch):
+    """A data set whose images encode their own index: 1,000 training and 200 test images."""
+
+    def load_raw(dataset, allow_sample):
+        def part(n, first):
+            images = np.zeros((n, 28, 28), np.uint8)
+            images[:, 0, 0], images[:, 0, 1] = np.divmod(np.arange(first, first + n), 256)
+            return images, (np.arange(n) % 10).astype(np.uint8)
+
+        return [*part(1000, 0), *part(200, 1000)], "a test", False
+
+    monkeypatch.setattr(module, "load_raw", load_raw)
+
+
+def indices(x):
+    return (np.rint(x[:, 0] * 255) * 256 + np.rint(x[:, 1] * 255)).astype(int)
+
+
+def test_load_data_split_stratified_and_disjoint(numbered, capsys):
+    data = load_data()
+    assert (data.x_train.shape, data.x_val.shape, data.x_test.shape) == ((900, 784), (100, 784), (200, 784))
+    np.testing.assert_array_equal(data.y_train.sum(axis=0), [90] * 10)
+    np.testing.assert_array_equal(data.y_val.sum(axis=0), [10] * 10)
+    train, val, test = (indices(x) for x in (data.x_train, data.x_val, data.x_test))
+    assert sorted([*train, *val]) == list(range(1000))
+    assert list(test) == list(range(1000, 1200))
+    for ids, y in ((train, data.y_train), (val, data.y_val)):
+        np.testing.assert_array_equal(y.argmax(axis=1), ids % 10)  # each image has its own label
+    assert capsys.readouterr().out.count("Fashion-MNIST from a test") == 1
+
+
+def test_load_data_seed_determines_split(numbered):
+    a, b, other = (indices(load_data(seed=seed).x_val) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(a, b)
+    assert set(a) != set(other)
+
+
+def test_load_data_without_validation_set(numbered):
+    data = load_data(validation_split=0)
+    assert len(data.x_train) == 1000
+    assert data.x_val is None
+    assert data.y_val is None
+
+
+def test_load_data_sample_is_marked(sample):
+    assert sample.sample
+    assert sample.name == "Fashion-MNIST (sample)"
+    assert "sample" in sample.source
+    assert (sample.x_train.shape, sample.x_val.shape, sample.x_test.shape) == ((5400, 784), (600, 784), (1000, 784))
+    for y, each in ((sample.y_train, 540), (sample.y_val, 60), (sample.y_test, 100)):
+        np.testing.assert_array_equal(y.sum(axis=0), [each] * 10)
+    assert (sample.x_train.min(), sample.x_train.max()) == (0, 1)
+    assert {a.dtype for a in (sample.x_train, sample.y_train, sample.x_val, sample.y_test)} == {np.dtype(np.float32)}
+    assert sample.class_names == module.CLASS_NAMES["fashion_mnist"]
+    assert len(sample.class_names) == 10
+
+
+def test_scale_divides_by_255():
+    images = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    np.testing.assert_allclose(scale(images), [np.arange(256) / 255], rtol=1e-7)
+    assert scale(images).dtype == np.float32
+
+
+def test_one_hot_values():
+    np.testing.assert_array_equal(one_hot(np.array([1, 0]), 3), [[0, 1, 0], [1, 0, 0]])
+
+
+@given(st.integers(0, 99), st.floats(0.02, 0.98))
+def test_split_stratified_for_any_fraction(seed, fraction):
+    labels = np.repeat(np.arange(10), 100)
+    train, val = split(labels, fraction, seed)
+    assert sorted([*train, *val]) == list(range(1000))
+    counts = np.bincount(labels[val], minlength=10)
+    assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dataset": "cifar"}, "dataset='cifar'.*fashion_mnist, mnist"),
+        ({"dataset": None}, "dataset=None"),
+        ({"validation_split": 1}, "validation_split=1 .*below 1"),
+        ({"validation_split": -0.1}, "validation_split=-0.1"),
+        ({"validation_split": float("nan")}, "validation_split=nan"),
+        ({"validation_split": 0.001}, "validation_split=0.001 leaves 1 of 1000"),
+        ({"validation_split": 0.999}, "validation_split=0.999 leaves 999 of 1000"),
+        ({"seed": 1.5}, "seed=1.5"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 2**32}, "seed=4294967296 must be an integer, at least 0 and at most 4,294,967,295"),
+    ],
+)
+def test_load_data_invalid_argument_refused(arguments, message, numbered):
+    with pytest.raises(ValueError, match=message):
+        load_data(**arguments)

@@ -1,0 +1,90 @@
+"""The form of the notebook: executed from top to bottom, in small cells, with nothing specific to one machine.
+
+Whether the code still gives the stored outputs is tested by nbval: `pytest` runs every cell of the notebook.
+"""
+
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = json.loads((ROOT / "DL_Assignment1.ipynb").read_text("utf-8"))
+CELLS = NOTEBOOK["cells"]
+CODE = [cell for cell in CELLS if cell["cell_type"] == "code"]
+TEXT = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "markdown"]
+OUTPUTS = [output for cell in CODE for output in cell["outputs"]]
+
+
+def occurrences(text):
+    """Return how often the outputs contain the text, images aside."""
+    data = [{**output, "data": {**output.get("data", {}), "image/png": ""}} for output in OUTPUTS]
+    return json.dumps(data, ensure_ascii=False).count(text)
+
+
+def lines(cell):
+    return [line for line in "".join(cell["source"]).splitlines() if line.strip()]
+
+
+def test_code_cells_executed_in_order():
+    assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
+
+
+def test_outputs_contain_no_error_or_warning():
+    assert not [output for output in OUTPUTS if output["output_type"] == "error"]
+    warnings = ["".join(output["text"]) for output in OUTPUTS if output.get("name") == "stderr"]
+    assert not [text for text in warnings if "this is a sample of 6,000 + 1,000 images" not in text]
+
+
+def test_cells_are_small_and_explained():
+    sizes = sorted(len(lines(cell)) for cell in CODE)
+    assert statistics.median(sizes) <= 4
+    assert sizes[int(0.9 * len(sizes))] <= 12
+    assert sizes[-1] <= 20
+    assert 0.7 <= len(TEXT) / len(CODE) <= 1.4
+
+
+def test_headings_have_one_title_and_match_the_links():
+    headings = re.findall(r"^(#+) (.+)$", "\n".join(TEXT), re.MULTILINE)
+    assert [level for level, _ in headings].count("#") == 1
+    sections = [title.replace(" ", "-") for level, title in headings if level == "##"]
+    assert re.findall(r"\]\(#(.+?)\)", TEXT[0]) == sections
+    assert len(sections) >= 12
+
+
+def test_sections_start_with_import_from_helpers():
+    for number in range(1, 13):
+        start = next(i for i, cell in enumerate(CELLS) if "".join(cell["source"]).startswith(f"## {number} "))
+        first = next(cell for cell in CELLS[start:] if cell["cell_type"] == "code")
+        assert lines(first)[0].startswith("from helpers"), f"section {number}"
+
+
+def test_outputs_are_from_full_fashion_mnist():
+    """MNIST may be the sample, since no system package contains it."""
+    assert occurrences("54,000 training, 6,000 validation, 10,000 test images") >= 1
+    assert occurrences("Fashion-MNIST (sample)") == 0
+
+
+@pytest.mark.parametrize("text", ["/root", "/home", "/tmp", "/work", "/Users", "C:\\\\", "site-packages", "ipykernel"])
+def test_outputs_contain_no_local_path(text):
+    assert occurrences(text) == 0
+
+
+def test_metadata_contain_nothing_specific_to_one_run():
+    assert set(NOTEBOOK["metadata"]) <= {"kernelspec", "language_info"}
+    assert NOTEBOOK["metadata"]["kernelspec"]["name"] == "python3"
+    assert not [cell for cell in CODE if set(cell["metadata"]) - {"tags"}]
+    assert {tag for cell in CODE for tag in cell["metadata"].get("tags", [])} == {"nbval-ignore-output"}
+
+
+def test_outputs_contain_figures():
+    assert sum("image/png" in output.get("data", {}) for output in OUTPUTS) >= 18
+
+
+def test_readme_contains_figures():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    paths = re.findall(r"!\[.+\]\((.+)\)", readme)
+    assert paths
+    assert all((ROOT / path).read_bytes().startswith(b"\x89PNG") for path in paths)

@@ -1,0 +1,462 @@
+"""The local search: reproducible, continued after interrupts and kills, separate from other searches."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from helpers import sweep
+from helpers.nn.training import Trainer
+from helpers.search import importance, local, read_sweep, search, study
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "method": "bayes",
+    "metric": {"name": "val_accuracy", "goal": "maximize"},
+    "parameters": {
+        "epochs": {"value": 3},
+        "batch_size": {"value": 20},
+        "hidden_size": {"values": [4, 8, [8, 6, 4]]},
+        "learning_rate": {"min": 0.0001, "max": 0.05, "distribution": "log_uniform_values"},
+        "optimizer": {"values": ["sgd", "nadam"]},
+    },
+}
+GRID = {
+    "epochs": {"value": 2},
+    "hidden_size": {"values": [4, 8, [8, 6, 4]]},
+    "optimizer": {"values": ["sgd", "adam", "nadam"]},
+}
+
+
+def without_time(results):
+    return results.drop(columns="seconds")
+
+
+def test_search_is_reproducible(data):
+    a, b = (search(SMALL, trials=6, seed=3, data=data, progress=False) for _ in range(2))
+    assert without_time(a).equals(without_time(b))
+    assert a.learning_rate.between(0.0001, 0.05).all()
+    assert list(a.trial) == list(range(6))
+    assert (a.state == "complete").all()
+    assert (a.epochs_run == 3).all()
+
+
+def test_bayes_starts_after_random_quarter(data):
+    """With the same seed, bayes draws the first quarter as random does, and then differs."""
+    one = {"parameters": {"epochs": {"value": 1}, "learning_rate": {"min": 0.001, "max": 0.1}}}
+    bayes, random = (
+        search(SMALL | one | {"method": method}, trials=16, data=data, progress=False) for method in ("bayes", "random")
+    )
+    assert list(bayes.learning_rate[:4]) == list(random.learning_rate[:4])
+    assert bayes.learning_rate[4:].corr(random.learning_rate[4:]) < 0.9
+
+
+def test_grid_covers_every_point_once(data):
+    grid = {name: SMALL["parameters"][name] for name in ("epochs", "batch_size", "hidden_size", "optimizer")}
+    results = search(SMALL | {"method": "grid", "parameters": grid}, trials=50, data=data, progress=False)
+    assert len(results) == 6
+    assert len({(str(row.hidden_size), row.optimizer) for row in results.itertuples()}) == 6
+
+
+def test_repeated_configuration_gets_next_seed(data):
+    one = {"epochs": {"value": 1}, "optimizer": {"values": ["adam"]}}
+    results = search(SMALL | {"parameters": one}, trials=3, seed=5, data=data, progress=False)
+    assert list(results.seed) == [5, 6, 7]
+
+
+def test_hyperband_prunes_poor_trials(data):
+    early = {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2}}
+    results = search(SMALL | early, trials=12, data=data, progress=False)
+    pruned = results[results.state == "pruned"]
+    assert len(pruned) > 0
+    assert (pruned.epochs_run < 3).any()
+
+
+def test_diverged_trial_fails_with_reason(data):
+    wild = {
+        "learning_rate": {"values": [1e308, 0.001]},
+        "optimizer": {"value": "sgd"},
+        "activation": {"value": "identity"},
+    }
+    results = search(SMALL | {"method": "grid", "parameters": wild}, trials=2, data=data, progress=False)
+    assert sorted(results.state) == ["complete", "failed"]
+    failed = results[results.state == "failed"].iloc[0]
+    assert "no longer finite in epoch" in failed.reason
+
+
+def test_search_continues_from_storage(data, tmp_path):
+    places = {"storage": f"sqlite:///{tmp_path / 'a.db'}", "results": tmp_path / "a.csv"}
+    first = search(SMALL, trials=3, data=data, progress=False, **places)
+    both = search(SMALL, trials=5, data=data, progress=False, **places)
+    assert both.iloc[:3].astype(str).equals(first.astype(str))
+    assert len(both) == 5
+    assert len(search(SMALL, trials=5, data=data, progress=False, **places)) == 5
+    assert list(pd.read_csv(places["results"]).trial) == [0, 1, 2, 3, 4]
+    assert sorted(os.listdir(tmp_path)) == ["a.csv", "a.db"]
+
+
+def test_killed_trial_is_requeued(data):
+    spec = read_sweep(SMALL)
+    opened = study.open_study(spec, optuna.storages.InMemoryStorage(), 4, 0)
+    killed = opened.ask()
+    local.suggest(killed, "learning_rate", spec.parameters["learning_rate"])
+    opened.tell(killed, state=TrialState.FAIL)
+    assert study.finished_trials(opened) == []
+    study.requeue(opened, opened.trials[0])
+    again = opened.ask()
+    assert local.suggest(again, "learning_rate", spec.parameters["learning_rate"]) == killed.params["learning_rate"]
+
+
+def test_interrupted_grid_covers_every_point_once(data, monkeypatch, tmp_path):
+    spec = SMALL | {"method": "grid", "parameters": {"epochs": {"value": 1}, "hidden_size": {"values": [2, 3, 4, 5]}}}
+    storage, fit, trained = f"sqlite:///{tmp_path / 'a.db'}", Trainer.fit, []
+
+    def interrupted(self, **arguments):
+        trained.append(self.config.hidden_size)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        fit(self, **arguments)
+
+    monkeypatch.setattr(Trainer, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search(spec, trials=10, data=data, progress=False, storage=storage)
+    results = search(spec, trials=10, data=data, progress=False, storage=storage, seed=7)
+    assert sorted(results.hidden_size) == [2, 3, 4, 5]
+    assert len(trained) == 5
+    assert trained.count(trained[2]) == 2
+
+
+def test_grid_interrupted_twice_covers_every_point(data, monkeypatch, tmp_path):
+    spec = SMALL | {"method": "grid", "parameters": GRID}
+    storage, fit, interrupts = f"sqlite:///{tmp_path / 'a.db'}", Trainer.fit, iter([False, True, False, True])
+
+    def interrupted(self, **arguments):
+        if next(interrupts, False):
+            raise KeyboardInterrupt
+        fit(self, **arguments)
+
+    monkeypatch.setattr(Trainer, "fit", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            search(spec, data=data, progress=False, storage=storage)
+    results = search(spec, data=data, progress=False, storage=storage)
+    assert len(results.astype({"hidden_size": str}).drop_duplicates(["hidden_size", "optimizer"])) == len(results) == 9
+
+
+def test_grid_of_constants_is_one_point(data):
+    spec = SMALL | {"method": "grid", "parameters": {"epochs": {"value": 1}, "hidden_size": {"value": 4}}}
+    assert len(search(spec, data=data, progress=False)) == 1
+
+
+def test_superfluous_trial_is_not_counted(data):
+    """A trial that starts although others have started all that were asked for, as another machine's."""
+    spec, storage = read_sweep(SMALL), optuna.storages.InMemoryStorage()
+    job = local.Job(spec, storage, 2, 0, False)
+    opened = job.open()
+    job.run(opened, data)
+    job.run_trial(opened, {"fashion_mnist": data})
+    assert [trial.state for trial in opened.trials] == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL]
+    assert len(study.trials_frame(opened, spec)) == 2
+
+
+def test_grid_point_of_running_trial_is_not_trained_again(data):
+    """Two workers may draw the same point at the same moment."""
+    spec = read_sweep(SMALL | {"method": "grid", "parameters": GRID})
+    job = local.Job(spec, optuna.storages.InMemoryStorage(), 9, 0, False)
+    opened = job.open()
+    running, other = opened.ask(), opened.ask()
+    for trial in (running, other):
+        opened._storage.set_trial_system_attr(trial._trial_id, "grid_id", 5)
+    with pytest.raises(local.Superfluous):
+        job.train(opened, other, {"fashion_mnist": data})
+    job.train(opened, running, {"fashion_mnist": data})
+
+
+@pytest.mark.slow
+def test_searches_started_together_share_new_storage(tmp_path):
+    """Three processes create the tables of one database at the same time."""
+    processes = [start(tmp_path, "--trials", "6", method="random") for _ in range(3)]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    assert len(pd.read_csv(tmp_path / "sweeps" / "small.csv")) == 6
+
+
+def test_old_storage_is_refused(tmp_path):
+    storage = f"sqlite:///{tmp_path / 'a.db'}"
+    optuna.create_study(storage=storage, study_name="sweep").set_user_attr("fingerprint", read_sweep(SMALL).fingerprint)
+    with pytest.raises(ValueError, match="written by an older version"):
+        search(SMALL, storage=storage, progress=False)
+
+
+@pytest.mark.slow
+def test_workers_cover_grid_once(tmp_path):
+    process = start(tmp_path, "--workers", "2", method="grid", parameters=GRID)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "The table of all 9 trials" in output
+    results = pd.read_csv(tmp_path / "sweeps" / "small.csv")
+    assert len(results.drop_duplicates(["hidden_size", "optimizer"])) == 9
+
+
+@pytest.mark.slow
+def test_interrupted_workers_cover_grid_once(tmp_path):
+    flags = {"method": "grid", "parameters": GRID | {"epochs": {"value": 15}}}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and its children would too
+    process = start(tmp_path, "--workers", "2", **flags)
+    results = tmp_path / "sweeps" / "small.csv"
+    deadline = time.monotonic() + 120
+    while not (results.exists() and len(pd.read_csv(results)) >= 2):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+        assert time.monotonic() < deadline
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.strip().endswith("Stopped; the same command continues the search.")
+    assert "Traceback" not in errors
+    process = start(tmp_path, "--workers", "2", **flags)
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors
+    after = pd.read_csv(results)
+    assert len(after) == len(after.drop_duplicates(["hidden_size", "optimizer"])) == 9
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc, which lists a process's children, is Linux's")
+def test_killed_worker_point_is_retried(tmp_path):
+    """After the grace period of half a minute."""
+    process = start(tmp_path, "--workers", "2", method="grid", parameters=GRID | {"epochs": {"value": 15}})
+    results = tmp_path / "sweeps" / "small.csv"
+    deadline = time.monotonic() + 120
+    while not (results.exists() and len(pd.read_csv(results)) >= 3):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+        assert time.monotonic() < deadline
+    os.kill(int(workers_of(process)[0]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors
+    after = pd.read_csv(results)
+    assert len(after) == len(after.drop_duplicates(["hidden_size", "optimizer"])) == 9
+    assert set(after.seed) == {0}
+
+
+def test_other_sweep_is_refused(data, tmp_path):
+    storage, results = f"sqlite:///{tmp_path / 'a.db'}", tmp_path / "a.csv"
+    search(SMALL, trials=1, data=data, progress=False, storage=storage, results=results)
+    other = SMALL | {"method": "random"}
+    with pytest.raises(ValueError, match="the storage holds another sweep"):
+        search(other, trials=1, data=data, progress=False, storage=storage)
+    before = results.read_bytes()
+    with pytest.raises(ValueError, match=r"a\.csv' is not the table of this sweep"):
+        search(other, trials=1, data=data, progress=False, results=results)
+    assert results.read_bytes() == before
+    results.write_text("my,own\n1,2\n", "utf-8")
+    with pytest.raises(ValueError, match="is not the table"):
+        search(SMALL, trials=1, data=data, progress=False, results=results)
+    with pytest.raises(ValueError, match="does not exist"):
+        search(SMALL, trials=1, data=data, progress=False, results=tmp_path / "none" / "a.csv")
+    (tmp_path / "b.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(ValueError, match="cannot be used"):
+        search(SMALL, trials=1, data=data, progress=False, storage=f"sqlite:///{tmp_path / 'b.db'}")
+
+
+def test_workers_need_storage():
+    with pytest.raises(ValueError, match="workers=2"):
+        search(SMALL, trials=2, workers=2)
+    with pytest.raises(ValueError, match="workers=0"):
+        search(SMALL, trials=2, workers=0)
+
+
+def start(folder, *flags, **more):
+    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL | {"program": "x.py"} | more), "utf-8")
+    return subprocess.Popen(
+        [sys.executable, "-m", "helpers.sweep", "small.yaml", "--allow_sample", *flags],
+        cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def workers_of(process):
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.slow
+def test_killed_search_keeps_finished_trials(tmp_path):
+    results = tmp_path / "sweeps" / "small.csv"
+    process = start(tmp_path, "--trials", "400", "--workers", "2")
+    deadline = time.monotonic() + 120
+    while not (results.exists() and len(pd.read_csv(results)) >= 3):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+        assert time.monotonic() < deadline
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = pd.read_csv(results)
+    wanted = len(before) + 8
+    process = start(tmp_path, "--trials", str(wanted), "--workers", "2")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    after = pd.read_csv(results)
+    assert len(after) == wanted
+    assert after.trial.is_unique
+    kept = after[after.trial.isin(before.trial)]
+    assert kept.to_csv(index=False) == before.to_csv(index=False)
+    assert "Ignored here, used only by W&B: program" in errors
+    assert f"The table of all {wanted} trials" in output
+
+
+def test_trials_frame_omits_running_trials():
+    """Also a trial that has recorded its reason, but not yet its end."""
+    spec = read_sweep(SMALL)
+    opened = study.open_study(spec, optuna.storages.InMemoryStorage(), 4, 0)
+    running = opened.ask()
+    running.set_user_attr("reason", "x")
+    assert study.trials_frame(opened, spec).empty
+    opened.tell(running, state=TrialState.FAIL)
+    assert list(study.trials_frame(opened, spec).state) == ["failed"]
+
+
+def test_suspended_trial_loses_only_itself(data, monkeypatch, tmp_path):
+    """Its process was suspended for longer than the grace period, and continues."""
+    fit, storage = Trainer.fit, f"sqlite:///{tmp_path / 'a.db'}"
+
+    def slow(self, **arguments):
+        opened = study.open_study(read_sweep(SMALL), storage, 2, 0)
+        if len(opened.trials) == 1:
+            opened.tell(0, state=TrialState.FAIL)
+        fit(self, **arguments)
+
+    monkeypatch.setattr(Trainer, "fit", slow)
+    assert len(search(SMALL, trials=2, data=data, progress=False, storage=storage)) == 2
+
+
+def test_unexpected_value_error_of_storage_is_raised(data, monkeypatch):
+    """Only a trial that was taken away may lose its result silently."""
+
+    def broken(*_, **__):
+        raise ValueError("the storage is broken")
+
+    monkeypatch.setattr(optuna.study.Study, "optimize", broken)
+    with pytest.raises(ValueError, match="the storage is broken"):
+        search(SMALL, trials=1, data=data, progress=False)
+
+
+def test_memory_error_is_failed_trial(data, monkeypatch):
+    fit = Trainer.fit
+
+    def hungry(self, **arguments):
+        if self.config.hidden_size == 8:
+            raise MemoryError("Unable to allocate 9 GiB")
+        fit(self, **arguments)
+
+    monkeypatch.setattr(Trainer, "fit", hungry)
+    results = search(SMALL | {"method": "grid", "parameters": GRID}, trials=9, data=data, progress=False)
+    assert sorted(results.state) == ["complete"] * 6 + ["failed"] * 3
+    assert set(results.reason.dropna()) == {"Unable to allocate 9 GiB"}
+
+
+@pytest.mark.parametrize("seed", [-1, "x", True, None, 1.5])
+def test_search_rejects_invalid_seed(seed):
+    with pytest.raises(ValueError, match=f"seed={seed!r}"):
+        search(SMALL, seed=seed)
+
+
+def test_large_seed(data, tmp_path):
+    own = {"data": data, "progress": False, "storage": f"sqlite:///{tmp_path / 'a.db'}", "seed": 2**32 - 1}
+    assert [len(search(SMALL, trials=trials, **own)) for trials in (1, 2)] == [1, 2]
+
+
+def test_password_is_not_shown():
+    with pytest.raises(ValueError, match="storage='nodriver://host/x' cannot be used") as caught:
+        search(SMALL, storage="nodriver://me:secret@host/x")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "more", "message"),
+    [
+        (["--trials", "0"], {}, "trials=0"),
+        (["--trials", "2", "--workers", "-1"], {}, "workers=-1"),
+        ([], {"method": "guess"}, r"small\.yaml: method='guess' is unknown"),
+        ([], {"metric": {"name": "loss"}}, r"metric\.name='loss'"),
+        (["--storage", "nodriver://x"], {}, "cannot be used"),
+    ],
+)
+def test_invalid_arguments_exit_code_2(tmp_path, flags, more, message):
+    process = start(tmp_path, *flags, **more)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    assert message.replace("\\", "") in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_missing_data_message(tmp_path, monkeypatch, workers):
+    monkeypatch.setenv("DATASETS_DIR", "nowhere")
+    process = start(tmp_path, "--trials", "3", "--workers", workers)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    assert "DATASETS_DIR='nowhere' is not a folder" in errors
+    assert "Traceback" not in errors
+
+
+def test_importance_accepts_lists(data):
+    """hidden_size may be a list."""
+    results = search(SMALL | {"method": "grid", "parameters": GRID}, data=data, progress=False)
+    importances, correlations = importance(results)
+    assert set(importances.index) == {"hidden_size", "optimizer"}
+    assert "hidden_size_[8, 6, 4]" in correlations.index
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [(OSError(28, "No space left on device"), "No space left"), (ChildProcessError("killed"), "killed")],
+)
+def test_full_disk_and_killed_workers_exit_code_1(failure, message, monkeypatch, capsys, tmp_path):
+    """They are no usage errors."""
+
+    def fail(*_, **__):
+        raise failure
+
+    monkeypatch.setattr(sweep, "search", fail)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL), "utf-8")
+    assert sweep.main(["small.yaml"]) == 1
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert "usage" not in errors
+
+
+def test_importance_ranks_hyperparameters():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"trial": range(120), "state": "complete"})
+    rate, words = rng.choice([1, 2, 3], 120), rng.choice(["a", "b"], 120)
+    frame["val_accuracy"] = 0.1 * rate + 0.03 * (words == "b") + rng.normal(0, 0.005, 120)
+    frame["reason"], frame["rate"], frame["word"], frame["noise"] = None, rate, words, rng.random(120)
+    frame["sweep"] = "x"
+    shares, correlations = importance(frame)
+    assert list(shares.index[:2]) == ["rate", "word"]
+    assert shares.importance.sum() == pytest.approx(1)
+    assert shares.importance["rate"] > 0.6
+    assert correlations.correlation["rate"] > 0.8
+    assert correlations.correlation["word_b"] == pytest.approx(-correlations.correlation["word_a"])
+
+
+@pytest.mark.slow
+def test_import_is_light():
+    code = "import sys, helpers.sweep; print({'optuna', 'pandas', 'sklearn', 'wandb'} & {*sys.modules})"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert answer.stdout.strip() == "set()"

@@ -1,0 +1,146 @@
+"""Sweep files: the project's own is read completely, and errors in others are named."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helpers.search.sweep_file import read_sweep
+from helpers.train import read_arguments
+
+SWEEP = Path(__file__).parents[2] / "sweep.yaml"
+GOOD = {
+    "method": "random",
+    "metric": {"name": "val_accuracy", "goal": "maximize"},
+    "parameters": {"learning_rate": {"min": 0.001, "max": 0.1}},
+}
+
+
+def test_project_sweep_is_course_grid():
+    sweep = read_sweep(SWEEP)
+    assert (sweep.method, sweep.metric, sweep.goal) == ("bayes", "val_accuracy", "maximize")
+    values = {name: given["values"] for name, given in sweep.parameters.items()}
+    assert values.pop("optimizer") == ["sgd", "momentum", "nag", "rmsprop", "adam", "nadam"]
+    assert values == {
+        "epochs": [5, 10], "num_layers": [3, 4, 5], "hidden_size": [32, 64, 128], "weight_decay": [0, 0.0005, 0.5],
+        "learning_rate": [0.001, 0.0001], "batch_size": [16, 32, 64], "weight_init": ["random", "Xavier"],
+        "activation": ["sigmoid", "tanh", "ReLU"],
+    }  # fmt: skip
+    assert sweep.early_terminate == {"min_iter": 2, "eta": 2}
+    assert sweep.run_cap == 200
+    assert sweep.ignored == ("program", "command", "project")
+
+
+def test_project_sweep_values_are_valid_flags():
+    for name, given in yaml.safe_load(SWEEP.read_text("utf-8"))["parameters"].items():
+        for value in given["values"]:
+            assert read_arguments([f"--{name}={value}"])[name] == value
+
+
+def test_project_sweep_command():
+    content = yaml.safe_load(SWEEP.read_text("utf-8"))
+    assert content["command"] == ["${env}", "python", "-m", "helpers.train", "${args}"]
+    assert (SWEEP.parent / content["program"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "distribution"),
+    [
+        ({"value": 3}, "constant"),
+        ({"values": [1, 2]}, "categorical"),
+        ({"min": 1, "max": 3}, "int_uniform"),
+        ({"min": 1.0, "max": 3.0, "distribution": "q_uniform", "q": 1.0}, "q_uniform"),
+        ({"min": 1.0, "max": 3.0, "distribution": "log_uniform_values"}, "log_uniform_values"),
+    ],
+)
+def test_parameter_distribution_is_inferred(given, distribution):
+    sweep = read_sweep(GOOD | {"parameters": {"learning_rate" if "distribution" in given else "epochs": given}})
+    assert next(iter(sweep.parameters.values()))["distribution"] == distribution
+
+
+def test_ignored_keys_are_listed():
+    more = {"metric": GOOD["metric"] | {"target": 0.9}, "early_terminate": {"type": "hyperband", "s": 2}, "name": "x"}
+    assert read_sweep(GOOD | more).ignored == ("name", "metric.target", "early_terminate.s")
+
+
+def test_fingerprint_depends_only_on_what_is_searched():
+    same = GOOD | {"program": "x.py", "run_cap": 3}
+    other = GOOD | {"method": "bayes"}
+    assert read_sweep(GOOD).fingerprint == read_sweep(same).fingerprint != read_sweep(other).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"parameters": None}, "parameters is missing"),
+        ({"parameters": {}}, "parameters is missing"),
+        ({"metric": None}, "metric is missing"),
+        ({"metric": {"name": "accuracy"}}, "metric.name='accuracy' is unknown.*val_accuracy"),
+        ({"metric": {"name": "val_accuracy", "goal": "up"}}, "metric.goal='up'"),
+        ({"method": "hyper"}, "method='hyper' is unknown; choose one of: bayes, random, grid"),
+        ({"method": None}, "method=None"),
+        ({"method": "grid"}, "parameters.learning_rate has infinitely many values"),
+        ({"budget": 3}, "budget is an unknown key"),
+        ({"run_cap": 0}, "run_cap=0"),
+        ({"early_terminate": {"type": "median"}}, "early_terminate=.*hyperband"),
+        ({"early_terminate": {"type": "hyperband", "eta": 1}}, "early_terminate.eta=1"),
+        ({"parameters": {"lr": {"value": 1}}}, "parameters.lr is unknown; the hyperparameters are: dataset, epochs"),
+        ({"parameters": {"optimizer": {"values": ["eve"]}}}, "optimizer='eve' is unknown"),
+        ({"parameters": {"optimizer": "adam"}}, "parameters.optimizer='adam' must have keys"),
+        ({"parameters": {"optimizer": {"values": []}}}, "must be a list with at least one value"),
+        (
+            {"parameters": {"epochs": {"min": 3}}},
+            "parameters.epochs has min; the distribution uniform needs min and max",
+        ),
+        ({"parameters": {"epochs": {"min": 3, "max": 1}}}, "min=3 must be below max=1"),
+        ({"parameters": {"epochs": {"min": 0, "max": 4}}}, "epochs=0"),
+        ({"parameters": {"epochs": {"mean": 4}}}, "parameters.epochs has mean; the distribution uniform"),
+        ({"parameters": {"epochs": {"min": 1, "max": 4, "distribution": "normal"}}}, "distribution='normal'"),
+        ({"parameters": {"optimizer": {"min": "adam", "max": "sgd"}}}, "optimizer cannot be uniform; use values"),
+        ({"parameters": {"hidden_size": {"min": 8.5, "max": 9}}}, "hidden_size=8.5|hidden_size cannot be uniform"),
+        ({"parameters": {"hidden_size": {"min": 8, "max": 9, "distribution": "uniform"}}}, "use int_uniform"),
+        ({"parameters": {"patience": {"min": None, "max": 3}}}, "patience cannot be uniform; use int_uniform"),
+        (
+            {"parameters": {"weight_decay": {"min": 0, "max": 0.5, "distribution": "log_uniform_values"}}},
+            "parameters.weight_decay: min must be above 0",
+        ),
+        ({"parameters": {"dataset": {"value": "cifar"}}}, "dataset='cifar'"),
+        ({"parameters": {"hidden_size": {"values": [[8, 0]]}}}, "hidden_size=0"),
+    ],
+)
+def test_read_sweep_rejects_invalid_content(change, words):
+    with pytest.raises(ValueError, match=words):
+        read_sweep(GOOD | change)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"method: [random\nmetric: 3", r"sweep\.yaml is not valid YAML: line 2"),
+        (b"- a\n- b", r"sweep\.yaml: it holds list"),
+        (b"\xff\xfe\x00", r"sweep\.yaml: 'utf-8' codec can't decode"),
+        (b"", r"sweep\.yaml: it holds NoneType"),
+        (b"!!python/object/apply:os.system ['true']", r"sweep\.yaml is not valid YAML"),
+    ],
+)
+def test_read_sweep_rejects_invalid_file(tmp_path, content, words):
+    path = tmp_path / "sweep.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        read_sweep(path)
+
+
+@pytest.mark.parametrize("source", [None, 3, ["sweep.yaml"]])
+def test_read_sweep_rejects_other_types(source):
+    with pytest.raises(ValueError, match=r"source=.* must be the path"):
+        read_sweep(source)
+
+
+def test_wide_layers_with_few_layers():
+    parameters = {"num_layers": {"value": 1}, "hidden_size": {"values": [6000]}}
+    assert read_sweep(GOOD | {"parameters": parameters}).parameters["hidden_size"]["values"] == [6000]
+
+
+def test_read_sweep_missing_file():
+    with pytest.raises(ValueError, match=r"nowhere\.yaml cannot be read: No such file"):
+        read_sweep("nowhere.yaml")
