@@ -1,13 +1,13 @@
 """The code of DL_Assignment1.ipynb.
 
-nn        the neural network: everything that the mathematics needs
+nn        the neural network in NumPy
 data      Fashion-MNIST and MNIST: sources, split, scaling
 search    the local hyperparameter search
-storage   how files are written and read
+storage   atomic writing and checked reading of files
 results   the results of searches and recipes, as CSV files
-plots     every figure of the notebook
+plots     the figures of the notebook
 tracking  Weights & Biases
-cli       what the commands share
+cli       functions shared by the commands
 
 The commands are ``python -m helpers.train``, ``helpers.sweep``, ``helpers.recipes`` and ``helpers.predict``.
 """

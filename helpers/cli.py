@@ -1,4 +1,4 @@
-"""What the commands share: parsers, output, signals and exit codes."""
+"""Functions shared by the commands: parsers, output, signals and exit codes."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 
 def parser(module, description):
-    """Return an argument parser for ``python -m module``, with the module's docstring as its description."""
+    """Return an argument parser for ``python -m module`` that prints `description` with its line breaks."""
     return argparse.ArgumentParser(
         prog=f"python -m {module}", description=description, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -19,7 +19,7 @@ def parser(module, description):
 
 def add_allow_sample(parser):
     """Add the flag --allow_sample."""
-    text = "use the small sample that ships with the package where the full data set is not available"
+    text = "use the small sample that ships with the package if the full data set is not available"
     parser.add_argument("--allow_sample", action="store_true", help=text)
 
 
@@ -32,12 +32,12 @@ def error(reason):
 
 @contextmanager
 def signals():
-    """Turn the first SIGTERM or SIGINT into a KeyboardInterrupt; later ones, and those after `ignore`, do nothing.
+    """Turn the first SIGTERM or SIGINT into a KeyboardInterrupt; later ones, and all after `ignore`, raise nothing.
 
     Yields
     ------
     SimpleNamespace
-        ``exit_code``: 0, or 128 plus the number of the signal that arrived (130 for Ctrl-C, 143 for SIGTERM);
+        ``exit_code``: 0, or 128 plus the number of the first signal (130 for Ctrl-C, 143 for SIGTERM);
         ``ignore()``: from now on signals only set the exit code.
     """
     state = SimpleNamespace(exit_code=0, raising=True)
@@ -52,7 +52,7 @@ def signals():
             raise KeyboardInterrupt
 
     state.ignore = ignore
-    main_thread = threading.current_thread() is threading.main_thread()  # only there may handlers be set
+    main_thread = threading.current_thread() is threading.main_thread()  # handlers can be set only there
     handled = (signal.SIGINT, signal.SIGTERM) if main_thread else ()
     previous = {
         number: signal.signal(number, handle) for number in handled if signal.getsignal(number) != signal.SIG_IGN
@@ -77,7 +77,7 @@ def run(main):
         code = main()
         print(end="", flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports the error again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # avoids a second report at exit
         code = 1
     except KeyboardInterrupt:
         code = 130

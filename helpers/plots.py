@@ -1,8 +1,8 @@
 """The figures of the notebook, and the listing of a function. Each function shows its figure and returns nothing.
 
 The colours are those of Okabe and Ito (2008), which are distinguishable with the common colour-vision deficiencies.
-Titles are given by the caller, because they state the result. Figures of data name the data set in the lower right
-corner. Matplotlib's own settings are not changed.
+Titles are given by the caller, because they state the result. The name of the data set is in the lower right corner.
+Matplotlib's global settings are not changed.
 """
 
 import inspect
@@ -390,7 +390,7 @@ def first_layer_weights(dW, title, source, count=24, label="change of the weight
     dW : ndarray, shape (784, units)
         Weights, or their changes. The columns of largest norm are plotted.
     title, source : str
-        The title of the figure, and the text in its corner.
+        The title of the figure, and the text in its lower right corner.
     count : int, default=24
         The number of units.
     label : str

@@ -2,7 +2,7 @@
 
 Example: python -m helpers.predict chosen.npz coat.png bag.png
 
-An image has 28 × 28 pixels and shows a light object on a dark background, as in the data sets.
+Each image must have 28 × 28 pixels and show a light object on a dark background, as in the data sets.
 """
 
 import numpy as np
@@ -30,7 +30,7 @@ def read_image(path):
 def main(arguments=None):
     """Print the three most probable classes of each image; return 0. A file that is not valid ends with exit code 2."""
     parser = cli.parser("helpers.predict", __doc__)
-    parser.add_argument("model", help="a file that helpers.train --model, or save_model, wrote")
+    parser.add_argument("model", help="a model file, written by helpers.train --model or by save_model")
     parser.add_argument("images", nargs="+", metavar="image", help="an image of 28 x 28 pixels, such as a PNG file")
     args = parser.parse_args(arguments)
     try:

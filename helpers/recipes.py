@@ -1,9 +1,10 @@
-"""Train networks with known recipes, each with several seeds.
+"""Train the networks of the README's tables (the recipes), each with several seeds.
 
 Example: python -m helpers.recipes fast --seeds 5
 
-Without names, all recipes are trained, one process per core. Results are written to helpers/results: recipes.csv (one
-row per run), curves.csv (one row per epoch) and predictions/ (of some recipes). --table prints the README's table.
+Without names, all recipes are trained, one process per core. Results are written to helpers/results, where they replace
+those of the same recipe and seed: recipes.csv (one row per run), curves.csv (one row per epoch) and predictions/ (for
+some recipes).
 """
 
 import os
@@ -26,15 +27,15 @@ KEYS = ["recipe", "seed"]
 
 
 class Recipe(NamedTuple):
-    """What is trained, and the published result that it is compared with."""
+    """A configuration to train, and the published result to compare it with."""
 
     description: str
     hyperparameters: dict  # fields of Config
     published: str = ""
     dataset: str = "fashion_mnist"
-    test: bool = True  # False: only compared on validation data, so the test images are not used
+    test: bool = True  # False: compared on validation data only; the test images are not used
     predictions: bool = False  # whether the predictions are stored
-    validation_split: float = 0.1  # 0: trained on all training images, with hyperparameters chosen before
+    validation_split: float = 0.1  # 0: train on all training images, with hyperparameters chosen before
 
 
 COMMON = {"weight_init": "He", "schedule": "cosine", "warmup": 1, "decoupled_weight_decay": 0.05}
@@ -118,7 +119,7 @@ def run(name, seed):
     curve : pandas.DataFrame
         The history, rows of ``CURVES``.
     probabilities : dict of ndarray
-        Ŷ of the validation ("val") and test ("test") images, where the recipe has them.
+        Ŷ of the validation images ("val") and test images ("test"), if the recipe uses them.
 
     Raises
     ------
@@ -159,7 +160,7 @@ def save_run(result):
 
 
 def upsert(path, rows):
-    """Put the rows into the CSV file, replacing those of the same recipe and seed; other processes wait meanwhile."""
+    """Insert the rows into the CSV file under a lock, replacing those of the same recipe and seed."""
     with locked(path):
         if path.exists():
             existing = read(path)
@@ -199,7 +200,7 @@ def table(names=None):
 
 
 def mean_and_deviation(values):
-    """Return "mean ± standard deviation" of the values, or nothing if there are none."""
+    """Return "mean ± standard deviation" of the values, or an empty string if there are none."""
     if values.empty:
         return ""
     return f"{values.mean():.4f}" + (f" ± {values.std():.4f}" if len(values) > 1 else "")
@@ -209,9 +210,9 @@ def build_parser():
     """Return the parser of the command line."""
     parser = cli.parser("helpers.recipes", __doc__)
     parser.add_argument("names", nargs="*", metavar="recipe", help=", ".join(RECIPES))
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="train with the seeds 0 … N−1 (default: 3)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="train with the seeds 0 to N-1 (default: 3)")
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), metavar="N", help="processes (default: one per core)"
+        "--workers", type=int, default=os.cpu_count(), metavar="N", help="number of processes (default: one per core)"
     )
     parser.add_argument("--table", action="store_true", help="print the table of the stored results, without training")
     return parser
@@ -227,7 +228,7 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
     for name in args.names:
         if name not in RECIPES:
-            parser.error(f"{name!r} is unknown; choose from: {', '.join(RECIPES)}")
+            parser.error(f"recipe {name!r} is unknown; choose from: {', '.join(RECIPES)}")
     if args.seeds < 1 or args.workers < 1:
         parser.error(f"--seeds {args.seeds} --workers {args.workers}: both must be at least 1")
     if args.table and not RUNS.exists():
@@ -240,7 +241,7 @@ def main(arguments=None):
     except (OSError, ValueError, TrainingDiverged) as error:
         return cli.error(error)
     except KeyboardInterrupt:
-        print("\nStopped; the finished runs are stored.", file=sys.stderr)
+        print("\nInterrupted; the finished runs are stored.", file=sys.stderr)
         return signals.exit_code or 130
     for name, seed in killed:
         cli.error(f"the process that trained {name} with seed {seed} was killed")

@@ -1,10 +1,11 @@
-"""Search hyperparameters on this machine, without a server or an account.
+"""Run a hyperparameter search on this machine, without a W&B server or account.
 
 Example: python -m helpers.sweep sweep.yaml --trials 40 --workers 2
 
-Optuna chooses the configurations (bayes: TPE, after a quarter of the trials, at most 40, drawn at random) and ends poor
-trials early (Hyperband). The trials are stored in an SQLite file, so that an interrupted or killed search continues
-when the command is run again. With --storage and the URL of a database server, several machines share one search.
+Optuna chooses the configurations: with method bayes, the first quarter of the trials (at most 40) at random, the others
+by TPE. With early_terminate, Hyperband stops poor trials early. The trials are stored in an SQLite file, so that an
+interrupted or killed search continues when the command is run again. With --storage and the URL of a database server,
+several machines share one search.
 """
 
 import sys
@@ -19,14 +20,14 @@ def build_parser():
     parser = cli.parser("helpers.sweep", __doc__)
     parser.add_argument("file", help="the sweep file, such as sweep.yaml")
     parser.add_argument(
-        "--trials", type=int, help="number of finished trials in all (default: the file's run_cap, or 20)"
+        "--trials", type=int, metavar="N", help="total number of finished trials (default: the file's run_cap, or 20)"
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes that train at once (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="parallel processes (default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the sampler and of training (default: %(default)s)"
+        "--seed", type=int, default=0, metavar="N", help="seed of the sampler and of training (default: %(default)s)"
     )
-    parser.add_argument("--storage", metavar="URL", help="a database (default: an SQLite file in sweeps/)")
-    parser.add_argument("--results", metavar="FILE", help="a CSV file, one row per trial (default: in sweeps/)")
+    parser.add_argument("--storage", metavar="URL", help="database for the trials (default: an SQLite file in sweeps/)")
+    parser.add_argument("--results", metavar="FILE", help="CSV file with one row per trial (default: in sweeps/)")
     cli.add_allow_sample(parser)
     return parser
 
@@ -58,11 +59,11 @@ def main(arguments=None):
     except OSError as error:
         return cli.error(error)
     except KeyboardInterrupt:
-        print("\nStopped; the same command continues the search.", file=sys.stderr)
+        print("\nInterrupted; run the same command again to continue the search.", file=sys.stderr)
         return signals.exit_code or 130
     ranked = frame.sort_values(sweep.metric, ascending=sweep.goal == "minimize").head(10)
     print(ranked.drop(columns=["reason", "sweep"]).to_string(index=False, float_format="{:.4f}".format))
-    print(f"The table of all {len(frame)} trials: {results}")
+    print(f"Results of all {len(frame)} trials: {results}")
     return 0
 
 

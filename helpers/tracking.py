@@ -1,4 +1,4 @@
-"""Weights & Biases: what is recorded of a run. No failure of W&B stops a training."""
+"""Record runs with Weights & Biases. A failure of W&B never stops training."""
 
 import os
 import sys
@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import wandb
 
-# If the server stops answering, give up after seconds instead of hours; `wandb sync` uploads the rest later.
+from helpers.nn.checkpoint import layer_arrays
+
+# If the server stops answering, give up after a minute at most instead of hours; `wandb sync` uploads the rest later.
 WANDB_TIMEOUTS = {
     "init_timeout": 30, "finish_timeout": 60,
     "x_graphql_retry_max": 2, "x_graphql_retry_wait_max_seconds": 1, "x_graphql_timeout_seconds": 10,
@@ -21,19 +23,19 @@ CONNECT_TIMEOUT = 3  # seconds
 
 
 class Recorder:
-    """A W&B run: online if possible, otherwise offline, with one printed line that tells which.
+    """A W&B run: online if possible, otherwise offline. One printed line states which.
 
     Parameters
     ----------
     project, entity, name : str or None
-        The W&B project, its owner (None: the account's own) and the name of the run.
+        The W&B project, its user or team (None: the account's default) and the name of the run.
     config : dict
-        The hyperparameters that were given.
+        The hyperparameters given by the user.
 
     Attributes
     ----------
     config : dict
-        The hyperparameters to use: under an agent, the sweep's values replace those that were given.
+        The hyperparameters to use: under an agent, the sweep's values replace the given ones.
     """
 
     def __init__(self, project, entity, name, config):
@@ -57,7 +59,7 @@ class Recorder:
         self.config = dict(self.run.config)
 
     def start(self, project, entity, name, config):
-        """Start the run in the wanted mode, else offline, else disabled; return why a mode failed, or None."""
+        """Start the run in the requested mode, else offline, else disabled; return why a mode failed, or None."""
         reason = None
         for mode in dict.fromkeys((self.mode, "offline")):
             settings = wandb.Settings(**QUIET, **WANDB_TIMEOUTS)
@@ -74,7 +76,7 @@ class Recorder:
         return reason
 
     def update_config(self, config):
-        """Record the hyperparameters that are used, defaults included."""
+        """Record the hyperparameters in use, defaults included."""
         self.attempt(lambda: self.run.config.update(config, allow_val_change=True))
 
     def log(self, row):
@@ -108,13 +110,11 @@ class Recorder:
         """Record the confusion matrix, the weights as an artifact, and the history as a CSV file."""
         labels, predicted = data.y_val.argmax(axis=1).tolist(), Y_hat.argmax(axis=1).tolist()
         confusion = {"y_true": labels, "preds": predicted, "class_names": list(data.class_names)}
-        arrays = {f"W_{k}": W for k, (W, _) in enumerate(params.layers, 1)}
-        arrays |= {f"b_{k}": b for k, (_, b) in enumerate(params.layers, 1)}
 
         def write_files():
             self.folder.mkdir(parents=True, exist_ok=True)
             history.to_csv(self.folder / "history.csv", index=False)
-            np.savez(self.folder / "weights.npz", **arrays)
+            np.savez(self.folder / "weights.npz", **layer_arrays(params))
             artifact = wandb.Artifact(f"weights-{self.run.id}", type="model")
             artifact.add_file(str(self.folder / "weights.npz"))
             self.run.log_artifact(artifact)
@@ -147,17 +147,17 @@ def reason_offline():
         server = wandb.setup().settings.base_url
         with urllib.request.urlopen(server, timeout=CONNECT_TIMEOUT):  # respects HTTP_PROXY and the like
             pass
-    except urllib.error.HTTPError:  # the server answers, which is all that is asked
+    except urllib.error.HTTPError:  # any HTTP response shows that the server is reachable
         pass
     except OSError as error:
         return f"{server} does not answer: {getattr(error, 'reason', None) or error}"
-    except Exception as error:  # settings that W&B refuses, such as an invalid WANDB_BASE_URL
+    except Exception as error:  # settings that W&B rejects, such as an invalid WANDB_BASE_URL
         return first_line(error)
     try:
         known = wandb.login(prompt=False)
     except Exception as error:  # the server refuses the key, or does not answer properly
         return first_line(error)
-    return None if known else "no account; wandb login sets one up"
+    return None if known else "not logged in; run wandb login"
 
 
 def first_line(error):

@@ -2,7 +2,7 @@
 
 Example: python -m helpers.train --epochs 10 --optimizer adam --test
 
-Without a W&B account or a network connection the run is recorded on disk, and can be uploaded later.
+Without a W&B account or a network connection the run is recorded on disk and can be uploaded later.
 """
 
 import argparse
@@ -13,22 +13,23 @@ from pathlib import Path
 from helpers import cli
 from helpers.data.sources import FOLDERS
 from helpers.nn.config import HYPERPARAMETERS, Config, rule_defaults
-from helpers.nn.validation import check_choice, describe_limits
+from helpers.nn.training import Trainer, TrainingDiverged, check_checkpoint
+from helpers.nn.validation import check_choice, check_int_or_none, check_path, describe_limits
 
-NON_CONFIG_ARGS = ("test", "allow_sample", "wandb_project", "wandb_entity", "checkpoint", "resume", "model")
+NON_CONFIG_ARGS = ("threads", "test", "allow_sample", "wandb_project", "wandb_entity", "checkpoint", "resume", "model")
 
 
 def build_parser():
-    """Return the parser: the course's flags, short and long, with this project's defaults."""
+    """Return the argument parser: the course's flags, short and long, with this project's defaults."""
     parser = cli.parser("helpers.train", __doc__)
     parser.add_argument("-wp", "--wandb_project", metavar="NAME", default="DA6401-assignment-1", help="W&B project")
-    parser.add_argument("-we", "--wandb_entity", metavar="NAME", help="W&B user or team (default: the account's own)")
+    parser.add_argument("-we", "--wandb_entity", metavar="NAME", help="W&B user or team (default: set in the account)")
     parser.add_argument(
         "-d",
         "--dataset",
         metavar="NAME",
         default="fashion_mnist",
-        help=f"{', '.join(FOLDERS)} (default: fashion_mnist)",
+        help=f"data set: {', '.join(FOLDERS)} (default: fashion_mnist)",
     )
     group = parser.add_argument_group("hyperparameters")
     for name, entry in HYPERPARAMETERS.items():
@@ -37,7 +38,10 @@ def build_parser():
         metavar = {int: "N", float: "X", str: "NAME"}.get(kind, "N")
         nargs = {"nargs": "+"} if name == "hidden_size" else {}
         group.add_argument(*flags, type=kind, metavar=metavar, default=entry.default, help=describe(entry), **nargs)
-    parser.add_argument("--test", action="store_true", help="also evaluate the best epoch on the test images")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="BLAS threads (default: as many as speed up a step, at most the cores)"
+    )
+    parser.add_argument("--test", action="store_true", help="also evaluate the best epoch on the test set")
     parser.add_argument("--checkpoint", metavar="FILE", help="write the training state to this file after every epoch")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint, if it exists")
     parser.add_argument("--model", metavar="FILE", help="write the trained network to this file, for helpers.predict")
@@ -46,7 +50,7 @@ def build_parser():
 
 
 def describe(entry):
-    """Return the help text of a hyperparameter: meaning, allowed values, default."""
+    """Return the help text of a hyperparameter: description, allowed values, default."""
     limits = entry.metadata["check"].keywords
     allowed = f": {', '.join(limits['allowed'])}" if "allowed" in limits else ""
     words = [describe_limits(**limits)] if describe_limits(**limits) else []
@@ -63,7 +67,7 @@ def describe(entry):
 
 
 def read_arguments(arguments=None):
-    """Return the arguments ``{name: value}``; what is not valid ends with a message and exit code 2."""
+    """Return the checked arguments ``{name: value}``; exit with a message and code 2 if one is not valid."""
     parser = build_parser()
     args = vars(parser.parse_args(arguments))
     if isinstance(args["hidden_size"], list):
@@ -72,6 +76,7 @@ def read_arguments(arguments=None):
     try:
         args["dataset"] = check_choice("dataset", args["dataset"], FOLDERS)
         config = make_config(args)
+        check_int_or_none("threads", args["threads"])
         canonical = vars(config)  # names in their canonical spelling
         args |= {name: value for name, value in canonical.items() if args[name] is not None}
         check_files(args)
@@ -82,21 +87,12 @@ def read_arguments(arguments=None):
 
 def check_files(args):
     """Raise ValueError if the files of --checkpoint and --model cannot be used."""
-    for name in ("checkpoint", "model"):
-        path = args[name]
-        if path is not None and not (path and Path(path).name):
-            raise ValueError(f"--{name} {path!r} is not the name of a file")
-        if path and not Path(path).resolve().parent.is_dir():
-            raise ValueError(f"--{name} {path} is in a folder that does not exist: create it first")
-        if path and Path(path).is_dir():
-            raise ValueError(f"--{name} {path} is a folder; name a file")
     checkpoint, model = args["checkpoint"], args["model"]
-    if args["resume"] and not checkpoint:
-        raise ValueError("--resume needs --checkpoint, the file to continue from")
-    if checkpoint and not args["resume"] and Path(checkpoint).exists():
-        raise ValueError(f"--checkpoint {checkpoint} exists: continue from it with --resume, or delete it")
-    if checkpoint and model and Path(checkpoint).resolve() == Path(model).resolve():
-        raise ValueError(f"--checkpoint and --model are the same file, {model}: name two")
+    check_checkpoint(checkpoint, args["resume"])
+    if model is not None:
+        check_path("model", model)
+        if checkpoint is not None and Path(checkpoint).resolve() == Path(model).resolve():
+            raise ValueError(f"checkpoint and model are the same file, {model!r}: name two different files")
 
 
 def make_config(args):
@@ -107,9 +103,10 @@ def make_config(args):
 def main(arguments=None):
     """Train, print and record; return the exit code.
 
-    0; 1 if the training diverged or there are no data; 2 for arguments that are not valid; 130 after Ctrl-C and 143
-    after SIGTERM, which both end the training, keep the finished epochs and close W&B's run. Under a W&B agent, which
-    stops after a few exit codes other than 0, a training that diverged or was stopped ends with 0.
+    0; 1 if training diverged, there are no data or the model cannot be written; 2 for arguments that are not valid;
+    130 after Ctrl-C and 143 after SIGTERM, which both stop training, keep the finished epochs and close the W&B run.
+    Under a W&B agent, which gives up after a few exit codes other than 0, the exit code is 0 if training diverged or
+    was stopped by SIGTERM.
     """
     args = read_arguments(arguments)
     recorder, code = None, 0
@@ -120,7 +117,7 @@ def main(arguments=None):
             given = {name: value for name, value in args.items() if name not in NON_CONFIG_ARGS and value is not None}
             recorder = Recorder(args["wandb_project"], args["wandb_entity"], run_name(make_config(args)), given)
             code = train(recorder, args | recorder.config)  # under an agent, the sweep's values replace the flags
-        except KeyboardInterrupt:  # before or after the training
+        except KeyboardInterrupt:  # before or after trainer.fit
             code = 130
         except BaseException:
             signals.ignore()
@@ -137,7 +134,7 @@ def main(arguments=None):
 
 
 def run_name(config):
-    """Return the name of a run in the course's style, such as hl_3_bs_16_ac_tanh, with what else distinguishes runs."""
+    """Return the name of a run: the course's form, such as hl_3_bs_16_ac_tanh, and more hyperparameters."""
     sizes = "x".join(map(str, config.hidden_size)) if isinstance(config.hidden_size, tuple) else config.hidden_size
     rate = "" if config.learning_rate is None else f"_lr_{config.learning_rate:g}"
     return (
@@ -152,15 +149,15 @@ def train(recorder, args):
 
     from helpers.data import load_data
     from helpers.nn import checkpoint, metrics
-    from helpers.nn.training import COLUMNS, Trainer, TrainingDiverged
+    from helpers.nn.training import COLUMNS
 
     try:
         config = make_config(args)
         data = load_data(args["dataset"], allow_sample=args["allow_sample"])
-        trainer = Trainer(data, config)
+        trainer = Trainer(data, config, threads=args["threads"])
     except (ValueError, FileNotFoundError) as error:
         return cli.error(error)
-    recorder.update_config(asdict(config))
+    recorder.update_config(asdict(config) | {"threads": trainer.threads, "engine": trainer.engine.name})
     recorder.images(data)
     try:
         if args["resume"] and Path(args["checkpoint"]).exists():
@@ -211,7 +208,7 @@ def parse_sizes(text):
     try:
         return [int(size) for size in text.strip("[] ,").split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} must be integers, such as 128 or 512,256") from None
+        raise argparse.ArgumentTypeError(f"{text!r} must be one or more integers, such as 128 or 512,256") from None
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import os
 os.environ["CI"] = "true"  # no progress bars
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import sys
+
 import matplotlib
 import pytest
 
@@ -13,6 +15,17 @@ from tests.support.datasets import blobs, sample_arrays
 from tests.support.environment import NO_NETWORK
 
 matplotlib.use("agg")  # not by an environment variable, which the notebook's kernel would inherit
+
+
+def pytest_addoption(parser):
+    """Add --without-numba, with which the tests of this process see no Numba."""
+    parser.addoption("--without-numba", action="store_true", help="test the NumPy engine alone")
+
+
+def pytest_configure(config):
+    """Hide Numba if asked to: an import of it then fails as where it is not installed."""
+    if config.getoption("--without-numba"):
+        sys.modules["numba"] = None
 
 
 def pytest_collection_modifyitems(items):

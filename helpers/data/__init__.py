@@ -1,4 +1,4 @@
-"""The data sets: load, split, scale, one-hot encode.
+"""Load the data sets: split, scale and one-hot encode.
 
 Fashion-MNIST (Xiao et al. 2017) and MNIST (LeCun et al. 1998) have the same form: 60,000 training and 10,000 test
 images, greyscale, 28 × 28 pixels, in ten classes.
@@ -35,7 +35,7 @@ class Dataset:
     class_names : tuple of str
         The names of the ten classes.
     source : str
-        Where the files came from.
+        The place that the files came from.
     name : str
         "Fashion-MNIST" or "Fashion-MNIST (sample)": the name for figures and tables.
     sample : bool
@@ -67,7 +67,7 @@ def load_data(dataset="fashion_mnist", *, validation_split=0.1, seed=0, allow_sa
     seed : int, default=0
         Seed of the split.
     allow_sample : bool, default=False
-        Where no source has the files, load the sample of 6,000 + 1,000 images that ships with the package, with a
+        If no source has the files, load the sample of 6,000 + 1,000 images that ships with the package, with a
         warning.
 
     Returns

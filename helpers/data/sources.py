@@ -1,4 +1,4 @@
-"""Where the files of a data set come from, and the check that they are intact.
+"""The sources of the data files, and the verification of their contents.
 
 A data set is four files in the IDX format (magic number, sizes, bytes), gzipped or not. The SHA-256 of the contents of
 each file is verified before the file is used.
@@ -59,7 +59,7 @@ KERAS_MNIST = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 SYSTEM_FOLDER = Path("/usr/share/datasets")  # of the package dataset-fashion-mnist of Debian and Ubuntu
 SAMPLE_FOLDER = Path(__file__).parent / "samples"
 
-REPAIR = "delete it, or replace it by an intact copy"
+REPAIR = "delete it, or replace it with an intact copy"
 
 
 class DamagedFile(ValueError):
@@ -69,7 +69,7 @@ class DamagedFile(ValueError):
 def load_raw(dataset, allow_sample):
     """Return ``(arrays, source, sample)``: the four uint8 arrays, their source in words, whether they are the sample.
 
-    Raises ValueError for a damaged file or a wrong DATASETS_DIR, and FileNotFoundError where no source has the files.
+    Raises ValueError for a damaged file or a wrong DATASETS_DIR, and FileNotFoundError if no source has the files.
     """
     folder, digests = FOLDERS[dataset], SHA256[dataset]
     user_folder = os.environ.get("DATASETS_DIR")
@@ -99,8 +99,8 @@ def load_raw(dataset, allow_sample):
                 f"{TITLES[dataset]} was not found and could not be downloaded ({error}). {advice(dataset)}"
             ) from None
     message = (
-        f"the full {TITLES[dataset]} is not available: this is a sample of 6,000 + 1,000 images, and all results are "
-        f"results on the sample. {advice(dataset)}"
+        f"the full {TITLES[dataset]} is not available: this is a sample of 6,000 + 1,000 images, and all results refer "
+        f"to the sample. {advice(dataset)}"
     )
     warnings.warn_explicit(message, UserWarning, "helpers.data", 1)  # not a path of this machine
     return read_folder(SAMPLE_FOLDER / folder, SAMPLE_SHA256[dataset]), "the sample in helpers/data/samples", True
@@ -131,7 +131,7 @@ def read_idx(path, digest):
     except (OSError, EOFError, zlib.error) as error:
         raise DamagedFile(f"{path} cannot be read ({type(error).__name__}: {error}); {REPAIR}") from None
     if hashlib.sha256(raw).hexdigest() != digest:
-        raise DamagedFile(f"{path} is damaged, or another file (its SHA-256 is not {digest}); {REPAIR}")
+        raise DamagedFile(f"{path} is damaged, or a different file (its SHA-256 is not {digest}); {REPAIR}")
     dimensions = raw[3]
     shape = np.frombuffer(raw, ">i4", count=dimensions, offset=4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
@@ -156,7 +156,7 @@ def read_keras_cache(dataset, cache):
     except OSError as error:
         raise DamagedFile(f"{path} cannot be read ({type(error).__name__}: {error}); {REPAIR}") from None
     if digest != KERAS_MNIST:
-        raise DamagedFile(f"{path} is damaged, or another file (its SHA-256 is not {KERAS_MNIST}); {REPAIR}")
+        raise DamagedFile(f"{path} is damaged, or a different file (its SHA-256 is not {KERAS_MNIST}); {REPAIR}")
     with np.load(path, allow_pickle=False) as arrays:
         return [arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")]
 
@@ -164,7 +164,7 @@ def read_keras_cache(dataset, cache):
 def download(dataset, cache):
     """Let Keras download a data set to a temporary folder, verify it, and move it into the cache.
 
-    So the cache never holds an incomplete file, and several processes may download at once. A cache that cannot be
+    Thus the cache never holds an incomplete file, and several processes may download at once. A cache that cannot be
     written stays as it is. Raises ConnectionError if the download fails or is damaged.
     """
     try:
@@ -185,12 +185,12 @@ def download(dataset, cache):
     except OSError as error:  # the temporary folder cannot be written, or the disk is full
         raise ConnectionError(str(error)) from None
     if arrays is None:
-        raise ConnectionError("Keras left no files")
+        raise ConnectionError("Keras wrote no files")
     return arrays
 
 
 def load_with_keras(dataset, home):
-    """Load the data set with Keras in a process of its own, with `home` as Keras's folder.
+    """Load the data set with Keras in a separate process, with `home` as KERAS_HOME.
 
     Keras reads its configuration once, when it is imported, and the configuration may name a backend that is not
     installed; here the first installed backend is used. Raises ConnectionError for any failure.

@@ -10,7 +10,7 @@ from helpers.storage import read_archive, write_archive
 
 
 def save_model(path, params, config, class_names):
-    """Write a trained network to an ``.npz`` file, with what it takes to use it.
+    """Write a trained network to an ``.npz`` file, with its configuration and class names.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def save_model(path, params, config, class_names):
     params : Params
         The parameters. They are stored as the arrays ``W_1``, ``b_1``, …
     config : Config
-        The hyperparameters of the training.
+        The hyperparameters that the network was trained with.
     class_names : sequence of str
         The names of the classes.
 
@@ -28,12 +28,15 @@ def save_model(path, params, config, class_names):
     OSError
         If the file cannot be written.
     """
-    arrays = {
-        f"{letter}_{k}": array
-        for k, layer in enumerate(params.layers, 1)
-        for letter, array in zip("Wb", layer, strict=True)
-    }
-    write_archive(path, "model", {"config": asdict(config), "class_names": list(class_names)}, arrays)
+    write_archive(path, "model", {"config": asdict(config), "class_names": list(class_names)}, layer_arrays(params))
+
+
+def layer_arrays(params):
+    """Return the parameters by name: ``{"W_1": W_1, "b_1": b_1, …}``."""
+    arrays = {}
+    for k, (W, b) in enumerate(params.layers, 1):
+        arrays |= {f"W_{k}": W, f"b_{k}": b}
+    return arrays
 
 
 def load_model(path):
@@ -69,12 +72,12 @@ def save_checkpoint(path, trainer):
 
 
 def load_checkpoint(path, trainer):
-    """Bring a new `Trainer` to the state in the file.
+    """Restore the state in the file into a new `Trainer`.
 
     Raises
     ------
     ValueError
-        If the file cannot be read, is damaged, or belongs to another training; the message lists the differences.
+        If the file cannot be read, is damaged, or belongs to another training run; the message lists the differences.
     """
     metadata, arrays = read_archive(path, "checkpoint")
     try:

@@ -61,7 +61,7 @@ def softmax(A):
 
 
 def cross_entropy(Y_hat, Y):
-    """L = −(1/N) Σ_n Σ_j y_nj log ŷ_nj. A ŷ of 0 counts as the smallest normal number, so that L is finite."""
+    """L = −(1/N) Σ_n Σ_j y_nj log ŷ_nj. A ŷ of 0 is replaced by the smallest normal number, so that L is finite."""
     log = np.log(np.maximum(Y_hat, np.finfo(Y_hat.dtype).tiny))
     return -float(np.vdot(Y, log)) / len(Y)
 

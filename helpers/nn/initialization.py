@@ -17,7 +17,7 @@ WEIGHT_INITS = Registry(
         "Xavier": lambda rng, n, m: rng.uniform(-1, 1, (n, m)) * np.sqrt(6 / (n + m)),
         # normal, variance 2/n: He et al. 2015, equation 10
         "He": lambda rng, n, m: rng.normal(0, 1, (n, m)) * np.sqrt(2 / n),
-        # all zero: the units of a layer then stay equal, and the network cannot learn
+        # all zero: all units of a layer then stay equal, and the network cannot learn
         "zeros": lambda rng, n, m: np.zeros((n, m)),
     },
 )
@@ -45,7 +45,7 @@ def intial_weights(
     weight_init : {"random", "Xavier", "He", "zeros"}, default="Xavier"
         How the weights are drawn, see ``WEIGHT_INITS``.
     receptive_field : float, default=0
-        Standard deviation, in pixels, of the Gaussian mask that multiplies the initial weights of each unit of the
+        Standard deviation, in pixels, of the Gaussian mask that multiplies the initial weights of each unit in the
         first layer (see `gaussian_masks`); 0 for none.
     inputs, classes : int
         Width of the input and number of classes.
@@ -62,8 +62,8 @@ def intial_weights(
     Raises
     ------
     ValueError
-        If a name is unknown, a size is not a positive integer, or a receptive field is asked for and `inputs` is not
-        the number of pixels of a square image.
+        If a name is unknown, a size is not a positive integer, or `receptive_field` is given and `inputs` is not the
+        number of pixels of a square image.
 
     Notes
     -----

@@ -41,7 +41,7 @@ def layer_sizes(num_layers, hidden_size, inputs=784, classes=10):
     sizes = [check_int("inputs", inputs), *hidden, check_int("classes", classes, ge=2)]
     if count_params(sizes) > MAX_PARAMS:
         raise ValueError(
-            f"num_layers={num_layers} and hidden_size={hidden_size!r} make a network of {count_params(sizes):,} "
+            f"num_layers={num_layers} and hidden_size={hidden_size!r} give a network with {count_params(sizes):,} "
             f"parameters; at most {MAX_PARAMS:,} are allowed (about 1.5 GB during training)"
         )
     return sizes
@@ -118,7 +118,7 @@ def backward_propagation(params, H, Y, activation, loss, *, weight_decay=0.0, ma
     params : Params
         The parameters of the network.
     H : list of ndarray
-        What `forward_propagation` returned for the batch, with the same masks.
+        The activations that `forward_propagation` returned for the batch, with the same masks.
     Y : ndarray, shape (N, C)
         The labels, one-hot (or mixtures of one-hot rows).
     activation, loss : str
@@ -149,7 +149,7 @@ def backward_propagation(params, H, Y, activation, loss, *, weight_decay=0.0, ma
     for k in reversed(range(len(params.layers))):
         (W, _), (dW, db) = params.layers[k], gradient.layers[k]
         np.matmul(apply_mask(H[k], masks, k).T, dA, out=dW)
-        np.matmul(np.ones(len(dA), dA.dtype), dA, out=db)
+        np.sum(dA, axis=0, out=db)
         if weight_decay:
             dW += weight_decay * W
         if k > 0:
@@ -159,7 +159,7 @@ def backward_propagation(params, H, Y, activation, loss, *, weight_decay=0.0, ma
 
 
 def apply_mask(H, masks, k):
-    """Return H ∘ M_k, or H itself where there is no dropout mask."""
+    """Return H ∘ M_k, or H itself if there is no dropout mask."""
     return H if masks is None or masks[k] is None else H * masks[k]
 
 

@@ -40,12 +40,6 @@ def hyperparameters(rule):
     return dict(inspect.getfullargspec(rule).kwonlydefaults or {})
 
 
-def accumulate(total, beta, x):
-    """total ← β total + x, an exponentially decayed sum; (1 − β) total is the papers' exponential moving average."""
-    total *= beta
-    total += x
-
-
 @optimizer
 def sgd(theta, g, t, *, learning_rate=0.01):
     """θ ← θ − η g      Stochastic gradient descent, Robbins & Monro 1951"""
@@ -55,7 +49,8 @@ def sgd(theta, g, t, *, learning_rate=0.01):
 @optimizer
 def momentum(theta, g, t, u, *, learning_rate=0.01, momentum=0.9):
     """u ← βu + g;  θ ← θ − ηu      Polyak 1964, without damping; β is `momentum`"""
-    accumulate(u, momentum, g)
+    u *= momentum
+    u += g
     theta -= learning_rate * u
 
 
@@ -66,32 +61,34 @@ def nag(theta, g, t, u, *, learning_rate=0.01, momentum=0.9):
     The lecture evaluates the gradient at the look-ahead point w − ηβu. Here θ is that point: with θ = w − ηβu both
     forms take the same steps, and the gradient is needed only at θ.
     """
-    accumulate(u, momentum, g)
+    u *= momentum
+    u += g
     theta -= learning_rate * (g + momentum * u)
 
 
 @optimizer
 def rmsprop(theta, g, t, v, *, learning_rate=0.001, beta=0.9, epsilon=1e-8):
     """v ← βv + (1−β)g²;  θ ← θ − η g / (√v + ε)      Tieleman & Hinton 2012, lecture 6.5"""
-    accumulate(v, beta, g**2)
-    c = (1 - beta) ** -0.5
-    theta -= g / (np.sqrt(v) + c * epsilon) * (learning_rate * c)
+    v *= beta
+    v += (1 - beta) * g**2
+    theta -= learning_rate * g / (np.sqrt(v) + epsilon)
 
 
 @optimizer
 def adagrad(theta, g, t, v, *, learning_rate=0.01, epsilon=1e-8):
     """v ← v + g²;  θ ← θ − η g / (√v + ε)      Duchi et al. 2011"""
     v += g**2
-    theta -= g / (np.sqrt(v) + epsilon) * learning_rate
+    theta -= learning_rate * g / (np.sqrt(v) + epsilon)
 
 
 @optimizer
 def adadelta(theta, g, t, v, w, *, learning_rate=1.0, beta=0.9, epsilon=1e-6):
     """v ← βv + (1−β)g²;  δ = g √(w + ε) / √(v + ε);  w ← βw + (1−β)δ²;  θ ← θ − ηδ      Zeiler 2012, Algorithm 1"""
-    accumulate(v, beta, g**2)
-    c = epsilon / (1 - beta)
-    delta = g * np.sqrt((w + c) / (v + c))
-    accumulate(w, beta, delta**2)
+    v *= beta
+    v += (1 - beta) * g**2
+    delta = g * np.sqrt((w + epsilon) / (v + epsilon))
+    w *= beta
+    w += (1 - beta) * delta**2
     theta -= learning_rate * delta
 
 
@@ -99,25 +96,30 @@ def adadelta(theta, g, t, v, w, *, learning_rate=1.0, beta=0.9, epsilon=1e-6):
 def adam(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
     """m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  m̂ = m/(1−β₁ᵗ);  v̂ = v/(1−β₂ᵗ);  θ ← θ − η m̂ / (√v̂ + ε)
 
-    Kingma & Ba 2015, Algorithm 1.
+    Kingma & Ba 2015, Algorithm 1. As at the end of section 2 of the paper, the bias corrections are applied to the
+    scalars: numerator and denominator are multiplied by c = √(1−β₂ᵗ), so that √v̂ + ε becomes √v + cε.
     """
-    accumulate(m, beta1, g)
-    accumulate(v, beta2, g**2)
-    b, c = (1 - beta1) / (1 - beta1**t), ((1 - beta2**t) / (1 - beta2)) ** 0.5
-    theta -= m / (np.sqrt(v) + c * epsilon) * (learning_rate * b * c)
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * g**2
+    c = math.sqrt(1 - beta2**t)
+    theta -= learning_rate * c / (1 - beta1**t) * m / (np.sqrt(v) + c * epsilon)
 
 
 @optimizer
 def nadam(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
     """m, v, v̂ as in adam;  m̄ = β₁m/(1−β₁ᵗ⁺¹) + (1−β₁)g/(1−β₁ᵗ);  θ ← θ − η m̄ / (√v̂ + ε)
 
-    Dozat 2016, with a constant β₁: Adam with Nesterov's look-ahead.
+    Dozat 2016, with a constant β₁: Adam with Nesterov's look-ahead. c is as in `adam`.
     """
-    accumulate(m, beta1, g)
-    accumulate(v, beta2, g**2)
-    a, b = beta1 * (1 - beta1**t) / (1 - beta1 ** (t + 1)), (1 - beta1) / (1 - beta1**t)
-    c = ((1 - beta2**t) / (1 - beta2)) ** 0.5
-    theta -= (a * m + g) / (np.sqrt(v) + c * epsilon) * (learning_rate * b * c)
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * g**2
+    c = math.sqrt(1 - beta2**t)
+    m_bar = beta1 / (1 - beta1 ** (t + 1)) * m + (1 - beta1) / (1 - beta1**t) * g
+    theta -= learning_rate * c * m_bar / (np.sqrt(v) + c * epsilon)
 
 
 # ---- learning-rate schedules: the factor of η after a fraction p of the training, 0 ≤ p < 1 ----

@@ -17,19 +17,25 @@ from threadpoolctl import threadpool_limits
 from helpers.nn.augmentation import mixup, random_horizontal_flip
 from helpers.nn.checkpoint import load_checkpoint, save_checkpoint
 from helpers.nn.config import Config
+from helpers.nn.engine import make_engine
 from helpers.nn.functions import LOSSES
 from helpers.nn.initialization import intial_weights
 from helpers.nn.metrics import accuracy, evaluate
-from helpers.nn.network import backward_propagation, dropout_masks, forward_propagation, layer_sizes, unflatten
+from helpers.nn.network import layer_sizes, unflatten
 from helpers.nn.optimizers import OPTIMIZERS, SCHEDULES, hyperparameters, init_state, state_names
-from helpers.nn.validation import check_bool, check_matrix, check_one_hot, image_width
-
-# Threads of the BLAS library. With layers of 128 units two threads are slower than one (0.67 s and 1.01 s per epoch),
-# and much slower where another process is busy (0.71 s and 2.89 s); only wide layers gain from a second one.
-BLAS_THREADS = 1
+from helpers.nn.threads import choose_threads
+from helpers.nn.validation import (
+    check_bool,
+    check_int,
+    check_int_or_none,
+    check_matrix,
+    check_one_hot,
+    check_path,
+    image_width,
+)
 
 COLUMNS = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds"]
-CHECK_EVERY = 50  # steps between two evaluations of the training loss; evaluating at every step costs some 5 %
+CHECK_EVERY = 50  # steps between two evaluations of the training loss; evaluating at every step costs about 5 %
 
 
 class TrainingDiverged(ArithmeticError):
@@ -62,7 +68,7 @@ class TrainingDiverged(ArithmeticError):
 
 
 class Finished(NamedTuple):
-    """What the finished epochs have given. It is replaced as a whole, so that an interrupt cannot split it."""
+    """The results of the finished epochs. Replaced as a whole, so that an interrupt leaves it consistent."""
 
     history: list  # a dict for each epoch
     last_theta: np.ndarray  # the parameters after the last epoch
@@ -79,6 +85,11 @@ class Trainer:
         Any object with the arrays ``x_train``, ``y_train``, ``x_val`` and ``y_val``; the last two may be None.
     config : Config
         The hyperparameters.
+    engine : {"auto", "numpy", "numba"}, default="auto"
+        How a step is computed: by the NumPy functions of this package, or by compiled ones with bitwise the same
+        results, which need Numba. "auto" uses Numba where it is installed.
+    threads : int, optional
+        Number of BLAS threads; by default `choose_threads` decides.
 
     Raises
     ------
@@ -86,7 +97,7 @@ class Trainer:
         If the data do not have the required shapes and types, or hold NaN or infinity.
     """
 
-    def __init__(self, data, config):
+    def __init__(self, data, config, *, engine="auto", threads=None):
         check_data(data)
         if config.flip_probability:
             image_width("x_train", data.x_train.shape[1])
@@ -97,6 +108,9 @@ class Trainer:
             config.num_layers, config.hidden_size, config.weight_init, receptive_field=config.receptive_field,
             inputs=inputs, classes=classes, seed=config.seed, dtype=data.x_train.dtype,
         )  # fmt: skip
+        threads = check_int_or_none("threads", threads)
+        self.threads = choose_threads(self.sizes, config.batch_size) if threads is None else threads
+        self.engine = make_engine(engine, self.params, self.threads)
         self.rule = OPTIMIZERS[config.optimizer]
         self.hyperparameters = {
             name: getattr(config, name, default) for name, default in hyperparameters(self.rule).items()
@@ -127,7 +141,7 @@ class Trainer:
             On Ctrl-C; the finished epochs are kept, and `best_params` and `history` return them.
         """
         with (
-            threadpool_limits(BLAS_THREADS, "blas"),
+            threadpool_limits(self.threads, "blas"),
             np.errstate(all="ignore"),
             progress_bar(progress, "batch") as bar,
         ):
@@ -163,7 +177,7 @@ class Trainer:
             if not math.isfinite(loss):
                 raise self.diverged(epoch, 1 + (start + int(np.isnan(Y_hat[seen]).any(axis=1).argmax())) // n)
             for vector in self.state:
-                flush_denormals(vector)
+                self.engine.flush_denormals(vector)
             total_loss += loss * rows
             total_correct += accuracy(Y_hat[seen], Y[seen]) * rows
             bar.set_description(f"epoch {epoch}/{self.config.epochs}, loss {total_loss / seen.stop:.4f}", refresh=False)
@@ -174,8 +188,8 @@ class Trainer:
 
     def step(self, index):
         """Update the parameters with the samples `index`; return their predictions Ŷ before the update, and Y."""
-        config, params = self.config, self.params
-        X, Y = self.data.x_train[index], self.data.y_train[index]
+        config, params, engine = self.config, self.params, self.engine
+        X, Y = engine.take("X", self.data.x_train, index), engine.take("Y", self.data.y_train, index)
         if config.flip_probability:
             random_horizontal_flip(self.rng, X, config.flip_probability)
         if config.mixup:
@@ -183,9 +197,9 @@ class Trainer:
         masks = None
         if config.dropout:
             hidden = [(len(X), d) for d in self.sizes[1:-1]]
-            masks = [None, *dropout_masks(self.rng, config.dropout, hidden, X.dtype)]
-        H = forward_propagation(params, X, config.activation, masks=masks)
-        gradient = backward_propagation(
+            masks = [None, *engine.dropout_masks(self.rng, config.dropout, hidden, X.dtype)]
+        H = engine.forward_propagation(params, X, config.activation, masks=masks)
+        gradient = engine.backward_propagation(
             params, H, Y, config.activation, config.loss, weight_decay=config.weight_decay, masks=masks
         )
         self.t += 1
@@ -195,7 +209,8 @@ class Trainer:
                 W *= 1 - learning_rate * config.decoupled_weight_decay
         if "learning_rate" in self.hyperparameters:
             self.hyperparameters["learning_rate"] = learning_rate
-        self.rule(params.theta, gradient.theta, self.t, *self.state, **self.hyperparameters)
+        update = engine.update_rule(self.rule)
+        update(params.theta, gradient.theta, self.t, *self.state, **self.hyperparameters)
         return H[-1], Y
 
     def learning_rate(self):
@@ -207,7 +222,7 @@ class Trainer:
         return config.learning_rate * warmup * SCHEDULES[config.schedule]((self.t - 1) / total)
 
     def validate(self, epoch):
-        """Return the loss and accuracy on the validation data; NaN where there are none."""
+        """Return the loss and accuracy on the validation data; NaN if there are none."""
         data, config = self.data, self.config
         if data.x_val is None:
             return {"val_loss": math.nan, "val_accuracy": math.nan}
@@ -250,7 +265,8 @@ class Trainer:
         history = pd.DataFrame(self.finished.history, columns=COLUMNS)
         history.attrs = {
             "data": getattr(self.data, "name", "data"), "best_epoch": self.finished.best_epoch,
-            "interrupted": interrupted, "config": asdict(self.config),
+            "interrupted": interrupted, "config": asdict(self.config), "threads": self.threads,
+            "engine": self.engine.name,
         }  # fmt: skip
         return history
 
@@ -267,8 +283,8 @@ class Trainer:
         """Return the training state at the end of an epoch: arrays, and values that JSON can represent."""
         finished = self.finished
         state = {
-            "config": asdict(self.config), "data": self.fingerprint, "t": self.t, "history": finished.history,
-            "best_epoch": finished.best_epoch, "rng": self.rng.bit_generator.state,
+            "config": asdict(self.config), "data": self.fingerprint, "t": self.t, "threads": self.threads,
+            "history": finished.history, "best_epoch": finished.best_epoch, "rng": self.rng.bit_generator.state,
             "theta": self.params.theta, "best_theta": finished.best_theta,
         }  # fmt: skip
         return state | {f"state_{name}": v for name, v in zip(state_names(self.rule), self.state, strict=True)}
@@ -281,7 +297,7 @@ class Trainer:
         here = {**asdict(self.config), **self.fingerprint}
         there = {**state["config"], **state["data"]}
         differences = [
-            f"{name} is {there.get(name)!r} there and {here.get(name)!r} here"
+            f"{name} is {there.get(name)!r} in the checkpoint and {here.get(name)!r} here"
             for name in {**there, **here}
             if as_json(there.get(name)) != as_json(here.get(name))
         ]
@@ -296,6 +312,10 @@ class Trainer:
         vectors = [state["theta"], state["best_theta"], *(state[f"state_{name}"] for name in names)]
         if any(vector is not None and vector.shape != self.params.theta.shape for vector in vectors):
             raise ValueError("has parameters of another shape")
+        threads = check_int("threads", state["threads"])
+        if threads != self.threads:
+            warnings.warn(f"training continues with {threads} BLAS threads, as in the checkpoint", stacklevel=4)
+            self.threads, self.engine = threads, make_engine(self.engine.name, self.params, threads)
         self.params.theta[:] = state["theta"]
         for name, vector in zip(names, self.state, strict=True):
             vector[:] = state[f"state_{name}"]
@@ -308,16 +328,9 @@ def as_json(value):
     return list(value) if isinstance(value, tuple) else value
 
 
-def flush_denormals(vector):
-    """Set entries below the smallest normal number to zero, in place.
-
-    The moving average of a gradient that has become zero (a pixel at the border) shrinks at each step but never
-    reaches zero, and processors are many times slower with denormal numbers.
-    """
-    vector[np.abs(vector) < np.finfo(vector.dtype).tiny] = 0
-
-
-def model_train(data, *, log=None, progress=True, checkpoint=None, resume=False, **hyperparameters):
+def model_train(
+    data, *, log=None, progress=True, checkpoint=None, resume=False, engine="auto", threads=None, **hyperparameters
+):
     """Train a network and return its parameters and the history of the training.
 
     Parameters
@@ -328,11 +341,16 @@ def model_train(data, *, log=None, progress=True, checkpoint=None, resume=False,
     log : callable, optional
         Called after each epoch with its row of the history, a dict.
     progress : bool, default=True
-        Show a progress bar; never where the environment variable CI is set, or standard error is not a terminal.
+        Show a progress bar; never if the environment variable CI is set, or standard error is not a terminal.
     checkpoint : str or path-like, optional
         A file to which the training state is written after every epoch.
     resume : bool, default=False
         Continue from the checkpoint if it exists. The result is bitwise the same as without the interruption.
+    engine : {"auto", "numpy", "numba"}, default="auto"
+        See `Trainer`.
+    threads : int, optional
+        Number of BLAS threads. By default as many as speed up a step, at most the number of cores.
+        Results with different numbers of threads differ in the last bits.
     **hyperparameters
         The fields of `Config`, such as ``epochs=10``, ``batch_size=64``, ``learning_rate=0.001``, ``num_layers=3``,
         ``hidden_size=128``, ``optimizer="nadam"``, ``patience=3``, ``seed=0``.
@@ -345,7 +363,8 @@ def model_train(data, *, log=None, progress=True, checkpoint=None, resume=False,
     history : pandas.DataFrame
         One row per epoch: ``epoch``, ``train_loss`` and ``train_accuracy`` (means over the epoch, while the parameters
         change, without the L2 penalty), ``val_loss``, ``val_accuracy``, ``seconds``. ``history.attrs`` holds ``data``
-        (its name), ``best_epoch``, ``interrupted`` and ``config`` (every hyperparameter with the value used).
+        (its name), ``best_epoch``, ``interrupted``, ``config`` (every hyperparameter
+        with the value used), ``threads`` and ``engine``.
 
     Raises
     ------
@@ -368,7 +387,7 @@ def model_train(data, *, log=None, progress=True, checkpoint=None, resume=False,
     if log is not None and not callable(log):
         raise ValueError(f"log={log!r} must be a function of one argument, a row of the history")
     resumable = check_checkpoint(checkpoint, check_bool("resume", resume))
-    trainer, interrupted = Trainer(data, config), False
+    trainer, interrupted = Trainer(data, config, engine=engine, threads=threads), False
     if resumable:
         load_checkpoint(checkpoint, trainer)
     try:
@@ -400,10 +419,7 @@ def check_checkpoint(path, resume):
         if resume:
             raise ValueError("resume=True needs checkpoint=, the file to continue from")
         return False
-    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
-        raise ValueError(f"checkpoint={path!r} must be the name of a file")
-    if not Path(path).resolve().parent.is_dir():
-        raise ValueError(f"checkpoint={str(path)!r} is in a folder that does not exist: create it first")
+    check_path("checkpoint", path)
     if Path(path).exists() and not resume:
         raise ValueError(f"checkpoint={str(path)!r} exists: continue from it with resume=True, or delete it")
     return Path(path).exists()

@@ -2,6 +2,8 @@
 
 import math
 import numbers
+import os
+from pathlib import Path
 
 import numpy as np
 
@@ -30,7 +32,7 @@ def check_choice(name, value, allowed):
 
 
 def check_int(name, value, ge=1, le=math.inf):
-    """Return `value` as an int with ``ge <= value <= le``; True and 3.0 are refused."""
+    """Return `value` as an int with ``ge <= value <= le``; True and 3.0 are rejected."""
     if isinstance(value, numbers.Integral) and not isinstance(value, bool) and ge <= value <= le:
         return int(value)
     upper = "" if le == math.inf else f" and at most {le:,}"
@@ -65,7 +67,7 @@ def check_float(name, value, *, gt=-math.inf, ge=-math.inf, lt=math.inf):
     if finite and value > gt and ge <= value < lt:
         return float(value)
     limits = describe_limits(gt=gt, ge=ge, lt=lt)
-    raise ValueError(f"{name}={value!r} must be a finite number{' ' if limits else ''}{limits}")
+    raise ValueError(f"{name}={value!r} must be a finite number{', ' if limits else ''}{limits}")
 
 
 def check_float_or_none(name, value, **limits):
@@ -76,7 +78,7 @@ def check_float_or_none(name, value, **limits):
 def check_zero_or_min(name, value, ge):
     """Return `value` as a float that is 0 or at least `ge`."""
     if isinstance(value, numbers.Real) and 0 < value < ge:
-        raise ValueError(f"{name}={value!r} must be 0, or a finite number at least {ge}")
+        raise ValueError(f"{name}={value!r} must be 0, or a finite number, at least {ge}")
     return check_float(name, value, ge=0)
 
 
@@ -94,21 +96,31 @@ def image_width(name, columns):
     return d
 
 
+def check_path(name, value):
+    """Check that `value` can be the name of a file that is written: in a folder that exists, and not a folder."""
+    if not isinstance(value, (str, os.PathLike)) or "\0" in str(value) or not Path(value).name:
+        raise ValueError(f"{name}={value!r} must be the name of a file")
+    if not Path(value).resolve().parent.is_dir():
+        raise ValueError(f"{name}={str(value)!r} is in a folder that does not exist: create it first")
+    if Path(value).is_dir():
+        raise ValueError(f"{name}={str(value)!r} is a folder; name a file")
+
+
 def check_matrix(name, X, *, rows=None, columns=None, finite=False):
-    """Check that X is a non-empty float array of two dimensions, with the given shape where one is given."""
+    """Check that X is a non-empty two-dimensional float array, with the given numbers of rows and columns, if any."""
     if not isinstance(X, np.ndarray) or X.ndim != 2 or X.dtype not in (np.float32, np.float64):
         kind = f"{X.dtype} array of shape {X.shape}" if isinstance(X, np.ndarray) else type(X).__name__
-        raise ValueError(f"{name} is a {kind}; it must be a float32 or float64 array of two dimensions")
+        raise ValueError(f"{name} is a {kind}; it must be a two-dimensional float32 or float64 array")
     if X.size == 0:
         raise ValueError(f"{name} has shape {X.shape}: it is empty; it needs at least one row and one column")
     if (rows or X.shape[0], columns or X.shape[1]) != X.shape:
         raise ValueError(f"{name} has shape {X.shape}; it must be ({rows or 'any'}, {columns or 'any'})")
     if finite and not (math.isfinite(X.min()) and math.isfinite(X.max())):  # NaN propagates through min and max
-        raise ValueError(f"{name} holds NaN or infinity; every entry must be a finite number")
+        raise ValueError(f"{name} contains NaN or infinity; every entry must be a finite number")
 
 
 def check_one_hot(name, Y, *, rows=None, columns=None):
-    """Check that Y is a float matrix with a single 1 in each row and otherwise 0."""
+    """Check that Y is a float matrix with a single 1 in each row and zeros elsewhere."""
     check_matrix(name, Y, rows=rows, columns=columns)
     if not (np.isin(Y, (0, 1)).all() and (Y.sum(axis=1) == 1).all()):
-        raise ValueError(f"{name} is not one-hot: every row must hold a single 1 and otherwise 0")
+        raise ValueError(f"{name} is not one-hot: each row must contain a single 1 and zeros elsewhere")

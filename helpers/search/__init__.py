@@ -1,8 +1,8 @@
 """The local hyperparameter search: the same sweep.yaml as for W&B, without a server or an account.
 
 sweep_file.py  read and check a sweep.yaml
-study.py       the trials: where they are stored, how the next one is chosen, their table
-local.py       search: run trials until there are enough
+study.py       storage and sampling of the trials, and the table of results
+local.py       search: run the trials of a sweep
 workers.py     run a function in several processes
 analysis.py    importance of the hyperparameters
 """

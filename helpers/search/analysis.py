@@ -1,8 +1,8 @@
-"""Which hyperparameters matter, computed from the table of a search."""
+"""The importance of the hyperparameters, computed from the results of a search."""
 
 
 def importance(results, metric="val_accuracy"):
-    """Return the importance of each hyperparameter and its correlation with the metric, as W&B's panel shows them.
+    """Return the importance of each hyperparameter and its correlation with the metric, as in W&B's panel.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ def importance(results, metric="val_accuracy"):
         One row per hyperparameter with several values: how much the predictions of a random forest degrade when the
         values of this hyperparameter are permuted, normalised to a sum of 1.
     correlations : pandas.DataFrame
-        Pearson's correlation with the metric; a hyperparameter that is not a number has one row per value.
+        Pearson's correlation with the metric; a categorical hyperparameter has one row per value.
     """
     import pandas as pd
     from sklearn.ensemble import RandomForestRegressor
@@ -30,6 +30,7 @@ def importance(results, metric="val_accuracy"):
     codes = values.apply(lambda column: column if column.dtype.kind in "if" else column.astype("category").cat.codes)
     forest = RandomForestRegressor(300, random_state=0).fit(codes, results[metric])
     degradation = permutation_importance(forest, codes, results[metric], n_repeats=20, random_state=0).importances_mean
-    importances = pd.Series(degradation / degradation.sum(), values.columns, name="importance")
+    degradation = degradation.clip(min=0)  # below 0 by chance
+    importances = pd.Series(degradation / (degradation.sum() or 1), values.columns, name="importance")
     correlations = pd.get_dummies(values, dtype=float).corrwith(results[metric]).rename("correlation")
     return importances.sort_values(ascending=False).to_frame(), correlations.sort_values().to_frame()

@@ -1,4 +1,4 @@
-"""search: run the trials of a sweep on this machine until there are enough."""
+"""Run the trials of a sweep on this machine."""
 
 import contextlib
 import functools
@@ -29,7 +29,7 @@ FAILURES = (TrainingDiverged, ValueError, MemoryError)  # ValueError: values tha
 
 
 class Superfluous(Exception):
-    """The trial is not needed: others have started all that were asked for, or the same point of the grid."""
+    """The trial is not needed: all requested trials, or this point of the grid, have been started by others."""
 
 
 def search(
@@ -43,10 +43,10 @@ def search(
     source : str, path-like or dict
         A sweep.yaml, or a dict with the same content.
     trials : int, optional
-        Number of finished trials in all, those already in the storage included. By default the file's run_cap, or 20;
-        never more than a grid has points.
+        Total number of finished trials, including those already in the storage. By default the file's run_cap, or 20;
+        for a grid, at most the number of its points.
     workers : int, default=1
-        Processes that train at once, each with one BLAS thread. More than one needs a storage.
+        Number of parallel processes, each with an equal share of the cores. More than one requires `storage`.
     seed : int, default=0
         Seed of the sampler, and of the first training of each configuration. A configuration that is drawn again is
         trained with the next seed.
@@ -55,7 +55,7 @@ def search(
     results : str or path-like, optional
         A CSV file with the table of the finished trials, kept up to date.
     data : Dataset, optional
-        The data, for a single worker. By default each worker calls `load_data`.
+        The data; only with a single worker. By default each worker calls `load_data`.
     allow_sample : bool, default=False
         Passed to `load_data`.
     progress : bool, default=True
@@ -78,7 +78,7 @@ def search(
     trials = min(trials, sweep.grid_size) if sweep.method == "grid" else trials
     workers, seed = check_int("workers", workers), check_int("seed", seed, ge=0)
     if workers > 1 and (storage is None or data is not None):
-        raise ValueError(f"workers={workers} need a storage that they share, and load the data themselves")
+        raise ValueError(f"workers={workers} requires a shared storage= and no data=, which each worker loads itself")
     storage = storage or import_optuna().storages.InMemoryStorage()
     job = Job(sweep, storage, trials, seed, allow_sample)
     study = job.open()
@@ -86,7 +86,7 @@ def search(
         check_results_file(results, sweep)
     with progress_bar(progress, "trial") as bar:
         bar.reset(total=trials)
-        show = functools.partial(show_progress, bar, study, sweep, results)
+        show = functools.partial(show_progress, bar, study, sweep, results, {})
         show()
         if workers == 1:
             job.run(study, data, after_trial=show)
@@ -96,26 +96,27 @@ def search(
                 Job.work, [(job,)] * min(workers, left), workers, on_result=lambda _: None, poll=show
             )
             if len(killed) == min(workers, left) > 0:
-                raise ChildProcessError("every worker was killed; the same search continues from its finished trials")
+                raise ChildProcessError("every worker was killed; run the same search again to continue it")
         show()
     return trials_frame(study, sweep)
 
 
-def show_progress(bar, study, sweep, results):
+def show_progress(bar, study, sweep, results, shown):
     """Bring the progress bar and the CSV file up to date, if a trial has finished since the last call."""
     trials = finished_trials(study)
-    if results and (len(trials) != bar.n or not bar.n):
+    if results and len(trials) != shown.get("trials"):
         with atomic_write(results) as file:
             trials_frame(study, sweep).to_csv(file, index=False)
     values = [trial.value for trial in trials if trial.state.name == "COMPLETE"]
     if values:
         bar.set_description(f"best {sweep.metric} {best_value(values, sweep):.4f}", refresh=False)
-    bar.update(len(trials) - bar.n)
+    bar.update(len(trials) - shown.get("trials", 0))
+    shown["trials"] = len(trials)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What each worker of a search needs to know."""
+    """The arguments of a search, passed to each worker."""
 
     sweep: Sweep
     storage: object
@@ -128,13 +129,13 @@ class Job:
         return open_study(self.sweep, self.storage, self.trials, self.seed)
 
     def work(self):
-        """Run trials in a process of its own."""
+        """Run trials in a worker process."""
         study = self.open()
         study.sampler.reseed_rng()  # workers that start together must draw different values
         self.run(study)
 
     def run(self, study, data=None, after_trial=lambda: None):
-        """Run trials until enough are finished; while others run the last ones, wait for them."""
+        """Run trials until enough are finished; wait while other workers run the last ones."""
         optuna = import_optuna()
         datasets = {}
         while len(finished_trials(study)) < self.trials:

@@ -1,12 +1,14 @@
-"""The trials of a search: where they are stored, how the next one is chosen, and their table."""
+"""The trials of a search: storage, sampling, and the table of results."""
 
 import math
 import time
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 GRACE_PERIOD = 30  # seconds without a heartbeat after which the process of a trial counts as killed
-STARTUP_TRIALS = 40  # bayes: at most this many trials are drawn at random first
+STARTUP_TRIALS = 4, 40  # method bayes draws a quarter of the trials at random first, within these limits
 
 
 def import_optuna():
@@ -24,11 +26,11 @@ def open_study(sweep, storage, trials, seed):
     Parameters
     ----------
     sweep : Sweep
-        What is searched.
+        The sweep to run.
     storage : str or optuna storage
         A database URL, or a storage object.
     trials : int
-        The number of trials; bayes draws a quarter of them at random first.
+        The number of trials. Method bayes draws the first quarter of them at random.
     seed : int
         Seed of the sampler.
 
@@ -57,7 +59,10 @@ def open_study(sweep, storage, trials, seed):
         study.sampler = optuna.samplers.RandomSampler(seed=sampler_seed)
     else:
         study.sampler = optuna.samplers.TPESampler(
-            n_startup_trials=min(STARTUP_TRIALS, trials // 4), multivariate=True, constant_liar=True, seed=sampler_seed
+            n_startup_trials=int(np.clip(trials // 4, *STARTUP_TRIALS)),
+            multivariate=True,
+            constant_liar=True,
+            seed=sampler_seed,
         )
     study.pruner = optuna.pruners.NopPruner()
     if sweep.early_terminate:
@@ -118,7 +123,7 @@ def was_killed(trial):
 
 
 def counted_trials(study):
-    """Return the trials that count: those that run, and those that finished without being killed."""
+    """Return the trials that count: those that are running, and those that finished without being killed."""
     return [
         trial for trial in study.get_trials(deepcopy=False)
         if trial.state.name != "WAITING" and not was_killed(trial)
@@ -163,7 +168,7 @@ def trials_frame(study, sweep):
 
 
 def check_results_file(results, sweep):
-    """Raise ValueError if the file `results` exists and is not the table of this sweep."""
+    """Raise ValueError if the file `results` exists and does not hold the results of this sweep."""
     import pandas as pd
 
     path = Path(results)
@@ -175,4 +180,4 @@ def check_results_file(results, sweep):
         except (KeyError, ValueError):  # no such column; not a CSV file
             same = False
         if not same:
-            raise ValueError(f"results={str(results)!r} is not the table of this sweep; name another file")
+            raise ValueError(f"results={str(results)!r} does not hold the results of this sweep; name another file")

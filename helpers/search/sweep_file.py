@@ -1,4 +1,4 @@
-"""sweep.yaml: read it and check every value before any training."""
+"""Read a sweep.yaml and check every value before any training."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from helpers.nn.validation import check_choice, check_float, check_int, check_in
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 METHODS = ("bayes", "random", "grid")
 GOALS = ("maximize", "minimize")
-DISTRIBUTIONS = {  # and the keys that each needs
+DISTRIBUTIONS = {  # the keys that each requires
     "constant": ("value",), "categorical": ("values",), "int_uniform": ("min", "max"), "uniform": ("min", "max"),
     "q_uniform": ("min", "max", "q"), "log_uniform_values": ("min", "max"),
 }  # fmt: skip
@@ -55,13 +55,13 @@ class Sweep:
 
     @property
     def fingerprint(self):
-        """Eight hexadecimal digits that identify what is searched."""
+        """Eight hexadecimal digits that identify the sweep, whatever its run_cap."""
         content = [self.method, self.metric, self.goal, self.parameters, self.early_terminate]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
     def datasets(self):
-        """The data sets that a trial may ask for."""
+        """The data sets that a trial may use."""
         parameter = self.parameters.get("dataset", {"value": "fashion_mnist"})
         return tuple(parameter.get("values", [parameter.get("value")]))
 
@@ -89,7 +89,7 @@ def read_sweep(source):
     Raises
     ------
     ValueError
-        If the file cannot be read, is not YAML, or has a key or value that is not understood.
+        If the file cannot be read, is not YAML, or has a key or value that is not supported.
     """
     if isinstance(source, dict):
         return parse_sweep(source)
@@ -110,7 +110,7 @@ def read_sweep(source):
 def parse_sweep(content):
     """Return the Sweep of a dict."""
     if not isinstance(content, dict):
-        raise ValueError(f"it holds {type(content).__name__}, not keys and values such as method: bayes")
+        raise ValueError(f"the content is {type(content).__name__}; it must have keys, such as method: bayes")
     for key in content:
         if key not in KEYS + WANDB_KEYS:
             raise ValueError(f"{key} is an unknown key; the keys are: {', '.join(KEYS + WANDB_KEYS)}")
@@ -118,7 +118,7 @@ def parse_sweep(content):
     if not isinstance(metric, dict) or "name" not in metric:
         raise ValueError("metric is missing; give it a name, such as val_accuracy, and a goal")
     if not isinstance(parameters, dict) or not parameters:
-        raise ValueError("parameters is missing; list what is searched, such as optimizer: {values: [adam, nadam]}")
+        raise ValueError("parameters is missing; list hyperparameters, such as optimizer: {values: [adam, nadam]}")
     if early is not None:
         if not isinstance(early, dict) or early.get("type") != "hyperband":
             raise ValueError(f"early_terminate={early!r} must have type: hyperband")

@@ -1,4 +1,4 @@
-"""Run a function in several processes of this machine; a killed process costs only the task that it had."""
+"""Run a function in several processes on this machine; if a process is killed, only its current task is lost."""
 
 import os
 import threading
@@ -6,6 +6,10 @@ from collections import deque
 from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
+
+from threadpoolctl import threadpool_limits
+
+from helpers.nn.threads import available_threads
 
 POLL_INTERVAL = 0.5  # seconds
 
@@ -18,7 +22,7 @@ def run_in_processes(function, tasks, workers, on_result, poll=None):
     function : callable
         A function that can be pickled.
     tasks : iterable of tuple
-        Its arguments, for each call.
+        The arguments of each call.
     workers : int
         Number of processes.
     on_result : callable
@@ -36,18 +40,19 @@ def run_in_processes(function, tasks, workers, on_result, poll=None):
     ChildProcessError
         If a process ended with an exit code above 0.
     Exception
-        What the function or a callback raised; the other processes are ended at once.
+        Any exception of the function or a callback; the other processes are then terminated.
     """
-    context, tasks = get_context("spawn"), deque(tasks)
+    context, tasks, threads = get_context("spawn"), deque(tasks), max(1, available_threads() // workers)
     processes, idle, busy, killed = [], [], {}, []  # idle: [(connection, process)]; busy: {connection: (process, task)}
     try:
         while tasks or busy:
             while tasks and len(busy) < workers:
                 if not idle:
                     connection, child_connection = context.Pipe()
-                    processes.append(context.Process(target=serve, args=(function, child_connection), daemon=True))
+                    arguments = function, child_connection, threads
+                    processes.append(context.Process(target=serve, args=arguments, daemon=True))
                     processes[-1].start()
-                    child_connection.close()  # the child holds the only other end, so its death closes the pipe
+                    child_connection.close()  # the child has the only other end: the pipe closes when it ends
                     idle.append((connection, processes[-1]))
                 connection, process = idle.pop()
                 busy[connection] = process, tasks.popleft()
@@ -72,7 +77,7 @@ def run_in_processes(function, tasks, workers, on_result, poll=None):
         for connection, process in idle:
             connection.close()
             process.join(timeout=5)
-    except KeyboardInterrupt:  # Ctrl-C reaches the processes too; give them a moment to record it
+    except KeyboardInterrupt:  # Ctrl-C reaches the processes too; give them time to record it
         for process in processes:
             process.join(timeout=5)
         raise
@@ -84,7 +89,7 @@ def run_in_processes(function, tasks, workers, on_result, poll=None):
     return killed
 
 
-def serve(function, connection):
+def serve(function, connection, threads):
     """Answer each task with ``(result, error)`` until the first error; an unexpected one ends with its traceback."""
 
     def exit_with_parent():
@@ -92,6 +97,7 @@ def serve(function, connection):
         os._exit(1)
 
     threading.Thread(target=exit_with_parent, daemon=True).start()
+    threadpool_limits(threads, "blas")
     with suppress(KeyboardInterrupt, EOFError):  # Ctrl-C while idle; the parent is finished
         while True:
             task = connection.recv()

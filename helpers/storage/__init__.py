@@ -1,4 +1,4 @@
-"""How files are written and read, so that a crash never leaves half of one. Knows nothing of networks."""
+"""Write and read files, such that a crash never leaves an incomplete one. Independent of the other packages."""
 
 from helpers.storage.archive import read_archive, write_archive
 from helpers.storage.atomic import atomic_write, locked

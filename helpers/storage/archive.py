@@ -57,7 +57,7 @@ def read_archive(path, kind):
     except ValueError:  # a null byte in the name
         raise ValueError(f"{str(path)!r} is not the name of a file") from None
     if old:
-        raise ValueError(f"{path} has the format of an older version of this project, which is no longer read")
+        raise ValueError(f"{path} has the format of an older version of this project, which is no longer supported")
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             if archive.zip.testzip() is not None:  # np.load skips the CRC-32 if a damaged shape is too small
@@ -65,7 +65,7 @@ def read_archive(path, kind):
             arrays = dict(archive)
         header = json.loads(arrays.pop("metadata").item())
         found, version, names = header["kind"], header["version"], header["arrays"]
-    except Exception as error:  # zip, NumPy and JSON raise some ten different types for damaged files
+    except Exception as error:  # zipfile, NumPy and json raise about ten different types for damaged files
         raise ValueError(f"{path} is damaged, or not a {kind} of this project ({type(error).__name__})") from None
     if found != kind:
         raise ValueError(f"{path} is a {found}, not a {kind}")

@@ -1,10 +1,12 @@
-"""The benchmark: this project beside its peers, on the same images, pinned to the same core, taking turns.
+"""The benchmark: this project and other libraries train the same networks on the same images, in turn.
 
     pip install -r tests/benchmark/requirements.txt
-    python -m tests.benchmark [race] [networks] [scaling] [threads] [rest]
+    python -m tests.benchmark [race] [networks] [cores] [scaling] [threads] [rest]
 
-With no word it does all five (about half an hour; nothing else should run meanwhile) and prints Markdown tables.
-race and scaling also draw their figure into .images/.
+race, networks and scaling pin every contestant to the same core; cores gives each all cores, with default settings;
+threads compares one BLAS thread with two; rest measures start-up, memory, evaluation and the search. Without arguments
+all parts run, in about 45 minutes on a machine with nothing else to do. They print Markdown tables; race and scaling
+also draw the figures in .images/.
 """
 
 import multiprocessing
@@ -20,6 +22,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from helpers.nn.threads import choose_threads
 from tests.benchmark.contestants import CONTESTANTS
 from tests.benchmark.processes import contest, spin, train_on
 
@@ -37,6 +40,7 @@ parameters:
   seed: {values: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}
   epochs: {value: 5}
 """
+SIZES = (([32] * 3, 16), ([128] * 3, 64), ([239] * 6, 32), ([1024, 512], 256), ([2048, 1024], 256))
 NETWORKS = [  # sizes of the hidden layers, batch size
     *(([width] * depth, batch) for width, depth in ((32, 3), (128, 3), (128, 5)) for batch in (16, 64, 256)),
     ([239] * 6, 32),
@@ -44,13 +48,19 @@ NETWORKS = [  # sizes of the hidden layers, batch size
 ]
 
 
-def race(hidden, batch_size, optimizer, *, names=CONTESTANTS, count=FEW, rounds=5):
-    """Return {name: (seconds of the first epoch, seconds of each later one, validation accuracy at the end)}."""
-    os.environ |= QUIET | ALONE  # before numpy loads in the new processes
+def race(hidden, batch_size, optimizer, *, names=CONTESTANTS, count=FEW, rounds=5, cores="one"):
+    """Return {name: (seconds of the first epoch, seconds of each later one, validation accuracy at the end)}.
+
+    cores="one" pins all contestants to one core and one thread; "all" leaves them their default settings.
+    """
+    for name in ALONE:
+        os.environ.pop(name, None)
+    os.environ |= QUIET | (ALONE if cores == "one" else {})  # read when NumPy is loaded in the new processes
+    core = CORE if cores == "one" else None
     spawn, pipes, results = multiprocessing.get_context("spawn"), {}, {}
     for name in names:
         pipes[name], end = spawn.Pipe()
-        spawn.Process(target=contest, args=(end, CORE, name, count, hidden, batch_size, optimizer), daemon=True).start()
+        spawn.Process(target=contest, args=(end, core, name, count, hidden, batch_size, optimizer), daemon=True).start()
         end.close()  # so that a contestant that dies is an EOFError here
     seconds = {name: [] for name in names}
     for _ in range(1 + rounds):
@@ -70,15 +80,16 @@ def spelt(hidden):
 def show_race():
     results = race([128] * 3, 64, "nadam", count=IMAGES, rounds=7)
     ours, floor = (statistics.median(results[name][1]) for name in (OURS, FLOOR))
-    print(f"\n784-128×3-10, batch 64, nadam, {IMAGES:,} images, one core, seconds an epoch (median of 7, min-max)\n")
+    print(f"\n784-128×3-10, batch 64, nadam, {IMAGES:,} images, one core, seconds per epoch (median of 7, min–max)\n")
     print(
-        "| | an epoch | of this project | of the floor | first epoch | validation accuracy |\n|---|---|---|---|---|---|"
+        "| | epoch, s (min–max) | relative to this project | relative to the products | first epoch, s "
+        "| validation accuracy |\n|---|---|---|---|---|---|"
     )
     for name, (first, seconds, accuracy) in results.items():
         middle = statistics.median(seconds)
         score = f"{accuracy:.4f}" if accuracy else ""
         print(
-            f"| {name} | {middle:.3f} ({min(seconds):.3f}-{max(seconds):.3f}) | {middle / ours:.2f} "
+            f"| {name} | {middle:.3f} ({min(seconds):.3f}–{max(seconds):.3f}) | {middle / ours:.2f} "
             f"| {middle / floor:.2f} | {first:.1f} | {score} |"
         )
     draw_race(results, floor)
@@ -94,29 +105,40 @@ def draw_race(results, floor):
     bars = axes.barh(names, middles, color=colours, xerr=np.transpose(spread), error_kw={"ecolor": "#444444"})
     axes.bar_label(bars, [f"{m:.2f} s" for m in middles], padding=6)
     axes.axvline(floor, color="#444444", linewidth=1, linestyle=":")
-    axes.set(xlabel="seconds an epoch, one core: 784-128×3-10, batch 64, nadam", xlim=(0, 1.15 * max(middles)))
-    axes.set_title(f"This project takes {middles[names.index(OURS)] / floor:.2f} times the bare matrix products")
+    axes.set(xlabel="seconds per epoch, one core: 784-128×3-10, batch 64, nadam", xlim=(0, 1.15 * max(middles)))
+    axes.set_title(f"This project takes {middles[names.index(OURS)] / floor:.2f} times as long as its matrix products")
     axes.spines[["top", "right"]].set_visible(False)
     plt.savefig(ROOT / ".images" / "benchmark.png", dpi=150)
 
 
 def show_networks():
-    peers = [name for name in CONTESTANTS if name not in (OURS, FLOOR)]
-    print(f"\nHow many times as long as this project's epoch the others' took ({FEW:,} images, median of 5 epochs)\n")
-    print(f"| network | batch | optimizer | this project, of the floor | {' | '.join(peers)} | accuracies |")
-    print("|---" * (5 + len(peers)) + "|")
-    for optimizer in ("nadam", "sgd"):
-        for hidden, batch in NETWORKS:
-            results = race(hidden, batch, optimizer)
-            middle = {name: statistics.median(seconds) for name, (_, seconds, _) in results.items()}
-            scores = [accuracy for _, _, accuracy in results.values() if accuracy]
-            row = [spelt(hidden), batch, optimizer, f"{middle[OURS] / middle[FLOOR]:.2f}"]
-            row += [f"{middle[name] / middle[OURS]:.2f}" for name in peers]
-            print(f"| {' | '.join(map(str, row))} | {min(scores):.3f}-{max(scores):.3f} |", flush=True)
+    """Print how long the others take, as multiples of this project's time, for every network on one core."""
+    print(f"\nTime of the others divided by this project's, one core ({FEW:,} images, median of 5 epochs)\n")
+    show_ratios([(*network, optimizer) for optimizer in ("nadam", "sgd") for network in NETWORKS], count=FEW)
+
+
+def show_cores():
+    """Print the same for five networks on all cores, each contestant with its default settings."""
+    print(f"\nTime of the others divided by this project's, all cores ({IMAGES:,} images, median of 5 epochs)\n")
+    show_ratios([(*network, "nadam") for network in SIZES], count=IMAGES, cores="all")
+
+
+def show_ratios(networks, **settings):
+    """Print a row of ratios for each network."""
+    others = [name for name in CONTESTANTS if name not in (OURS, FLOOR)]
+    print(f"| network | batch | optimizer | this project / products | {' | '.join(others)} | accuracies |")
+    print("|---" * (5 + len(others)) + "|")
+    for hidden, batch, optimizer in networks:
+        results = race(hidden, batch, optimizer, **settings)
+        middle = {name: statistics.median(seconds) for name, (_, seconds, _) in results.items()}
+        scores = [accuracy for _, _, accuracy in results.values() if accuracy]
+        row = [spelt(hidden), batch, optimizer, f"{middle[OURS] / middle[FLOOR]:.2f}"]
+        row += [f"{middle[name] / middle[OURS]:.2f}" for name in others]
+        print(f"| {' | '.join(map(str, row))} | {min(scores):.3f}–{max(scores):.3f} |", flush=True)
 
 
 def show_scaling():
-    """How an epoch's time grows with width, depth and batch size, beside the floor."""
+    """Draw how the time of an epoch grows with width, depth and batch size."""
     sweeps = {
         "units in each of 3 layers, batch 64": [(w, ([w] * 3, 64)) for w in (32, 64, 128, 256, 512, 1024)],
         "hidden layers of 128, batch 64": [(d, ([128] * d, 64)) for d in (1, 2, 3, 5, 8)],
@@ -129,7 +151,7 @@ def show_scaling():
         for value, (hidden, batch) in points:
             for name, (_, seconds, _) in race(hidden, batch, "nadam", names=times, rounds=3).items():
                 times[name].append(statistics.median(seconds) * 54_000 / FEW)
-            print(f"{label}: {value}: {times[OURS][-1]:.2f} s, floor {times[FLOOR][-1]:.2f} s", flush=True)
+            print(f"{label}: {value}: {times[OURS][-1]:.2f} s, products {times[FLOOR][-1]:.2f} s", flush=True)
         for name, colour, style in ((OURS, "#0072B2", "o-"), (FLOOR, "#777777", "s:")):
             axes.plot([value for value, _ in points], times[name], style, color=colour, label=name)
         axes.set(xlabel=label, xscale="log", yscale="log" if axes is panels[0] else "linear")
@@ -147,43 +169,35 @@ def show_scaling():
 
 
 def show_threads():
-    """The default thread setting with every core at hand, against one core; with and without another busy process."""
+    """Print the time of a step with one and with two BLAS threads, also while another process is busy."""
     for name in ALONE:
         os.environ.pop(name, None)
     os.environ |= QUIET
     spawn = multiprocessing.get_context("spawn")
-    print("\nThe default thread setting with every core, against one pinned core (median of 7 epochs in turn)\n")
-    print("| network | batch | another process busy | one core, s | default, s | ratio |\n|---|---|---|---|---|---|")
-    for hidden, batch in (([128] * 3, 64), ([1024, 512], 256)):
-        pipes = []
-        for cores in ({CORE}, os.sched_getaffinity(0)):
-            pipe, end = spawn.Pipe()
-            spawn.Process(target=train_on, args=(end, cores, FEW, hidden, batch), daemon=True).start()
-            pipes.append(pipe)
+    print("\nMicroseconds per step with one and two BLAS threads (median of 5 epochs), with nothing else running, and")
+    print("with another process busy on one of the cores\n")
+    print("| network | batch | one | two | one, busy | two, busy | used |\n|---|---|---|---|---|---|---|")
+    for hidden, batch in (*SIZES[:3], ([512, 256], 128), *SIZES[3:]):
+        row = []
         for busy in (False, True):
             other = spawn.Process(target=spin, daemon=True)
             if busy:
                 other.start()
-                os.sched_setaffinity(other.pid, {min(os.sched_getaffinity(0))})
-            seconds = [[], []]
-            for _ in range(7):
-                for pipe, times in zip(pipes, seconds, strict=True):
-                    pipe.send(True)
-                    times.append(pipe.recv())
+            for threads in (1, 2):
+                pipe, end = spawn.Pipe()
+                process = spawn.Process(target=train_on, args=(end, threads, FEW, hidden, batch), daemon=True)
+                process.start()
+                seconds = pipe.recv()
+                process.join()
+                row.append(f"{statistics.median(seconds) / (FEW / batch) * 1e6:.0f}")
             if busy:
                 other.kill()
-            one, default = map(statistics.median, seconds)
-            print(
-                f"| {spelt(hidden)} | {batch} | {'yes' if busy else 'no'} | {one:.3f} | {default:.3f} "
-                f"| {default / one:.2f} |",
-                flush=True,
-            )
-        for pipe in pipes:
-            pipe.send(False)
+        used = choose_threads([784, *hidden, 10], batch)
+        print(f"| {spelt(hidden)} | {batch} | {' | '.join(row)} | {used} |", flush=True)
 
 
 def show_rest():
-    """Start-up, loading, memory, evaluation, the search's workers."""
+    """Print start-up times, loading, memory, evaluation throughput and trials of the search per minute."""
     script = "import resource, time; started = time.perf_counter(); "
     memory = "\nprint(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
     load = "from helpers.data import load_data; data = load_data(); "
@@ -220,7 +234,7 @@ def show_rest():
             )  # fmt: skip
             rate = 12 * 60 / (time.perf_counter() - started)
             print(
-                f"| the search, trials of 5 epochs of 784-128×3-10, {workers} worker(s) | {rate:.1f} a minute |",
+                f"| the search, trials of 5 epochs of 784-128×3-10, {workers} worker(s) | {rate:.1f} per minute |",
                 flush=True,
             )
 
@@ -239,6 +253,7 @@ def pyplot():
 PARTS = {
     "race": show_race,
     "networks": show_networks,
+    "cores": show_cores,
     "scaling": show_scaling,
     "threads": show_threads,
     "rest": show_rest,
@@ -248,7 +263,7 @@ if __name__ == "__main__":
     words = sys.argv[1:] or list(PARTS)
     unknown = set(words) - set(PARTS)
     if unknown:
-        sys.exit(f"{', '.join(sorted(unknown))}: unknown; choose of {', '.join(PARTS)}")
+        sys.exit(f"{', '.join(sorted(unknown))}: unknown; choose from {', '.join(PARTS)}")
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     for word in words:
         PARTS[word]()

@@ -11,6 +11,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from helpers.nn import Config, Trainer
 from helpers.nn import predict as network_predict
@@ -20,7 +21,7 @@ from helpers.nn.training import progress_bar
 RATES = {"nadam": 1e-3, "sgd": 0.1}
 
 
-def this_project(sizes, batch_size, optimizer, X, Y):
+def this_project(sizes, batch_size, optimizer, X, Y, engine="numba", threads=None):
     data = SimpleNamespace(x_train=X, y_train=Y, x_val=None, y_val=None)
     trainer = Trainer(
         data,
@@ -28,9 +29,17 @@ def this_project(sizes, batch_size, optimizer, X, Y):
             batch_size=batch_size, optimizer=optimizer, learning_rate=RATES[optimizer],
             num_layers=len(sizes) - 2, hidden_size=sizes[1:-1],
         ),
+        engine=engine,
+        threads=threads,
     )  # fmt: skip
     bar = progress_bar(False, "batch")
+    threadpool_limits(trainer.threads, "blas")
     return lambda: trainer.train_epoch(1, bar), lambda X: network_predict(trainer.params, X, activation="ReLU")
+
+
+def this_project_numpy(*arguments):
+    """Train without Numba."""
+    return this_project(*arguments, engine="numpy")
 
 
 def matrix_products(sizes, batch_size, optimizer, X, Y):
@@ -81,7 +90,6 @@ def torch_eager(sizes, batch_size, optimizer, X, Y, compiled=False):
     """Tensors in memory, no DataLoader."""
     import torch
 
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     layers = [torch.nn.Linear(n, m) for n, m in pairwise(sizes)]
     for layer in layers:  # the same initial weights as the others
@@ -160,6 +168,7 @@ def jax_epoch(sizes, batch_size, optimizer, X, Y):
 CONTESTANTS = {
     "matrix products alone": matrix_products,
     "this project": this_project,
+    "this project, NumPy alone": this_project_numpy,
     "JAX, compiled epoch": jax_epoch,
     "Keras on JAX": keras_on_jax,
     "PyTorch eager": torch_eager,

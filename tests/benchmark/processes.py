@@ -5,11 +5,8 @@ import io
 import os
 import time
 
-from threadpoolctl import threadpool_limits
-
 from helpers.data import load_data
-from helpers.nn.training import BLAS_THREADS
-from tests.benchmark.contestants import CONTESTANTS
+from tests.benchmark.contestants import CONTESTANTS, this_project
 
 
 def images(count):
@@ -19,8 +16,9 @@ def images(count):
 
 
 def contest(pipe, core, name, count, hidden, batch_size, optimizer):
-    """A contestant's process: an epoch each time it is told to, until it is asked for its accuracy."""
-    os.sched_setaffinity(0, {core})
+    """Train an epoch each time "epoch" arrives; then send the validation accuracy. core: None for all cores."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
     X, Y, x_val, y_val = images(count)
     epoch, predict = CONTESTANTS[name]([784, *hidden, 10], batch_size, optimizer, X, Y)
     while pipe.recv() == "epoch":
@@ -30,19 +28,19 @@ def contest(pipe, core, name, count, hidden, batch_size, optimizer):
     pipe.send(predict and float((predict(x_val).argmax(axis=1) == y_val.argmax(axis=1)).mean()))
 
 
-def train_on(pipe, cores, count, hidden, batch_size):
-    """A process that trains with the default thread setting on so many cores: seconds of an epoch, when told to."""
-    os.sched_setaffinity(0, cores)
+def train_on(pipe, threads, count, hidden, batch_size):
+    """Send the seconds of five epochs with this number of BLAS threads, after one to warm up."""
     X, Y, *_ = images(count)
-    epoch, _ = CONTESTANTS["this project"]([784, *hidden, 10], batch_size, "nadam", X, Y)
-    epoch()
-    with threadpool_limits(BLAS_THREADS, "blas"):
-        while pipe.recv():
-            started = time.perf_counter()
-            epoch()
-            pipe.send(time.perf_counter() - started)
+    epoch, _ = this_project([784, *hidden, 10], batch_size, "nadam", X, Y, threads=threads)
+    seconds = []
+    for _ in range(6):
+        started = time.perf_counter()
+        epoch()
+        seconds.append(time.perf_counter() - started)
+    pipe.send(seconds[1:])
 
 
 def spin():
+    """Keep a core busy."""
     while True:
         pass

@@ -74,7 +74,7 @@ def test_train_and_predict(odd):
 def test_sweep(odd):
     result = odd("-m", "helpers.sweep", "größe.yaml", "--trials=2", "--allow_sample")
     assert result.returncode == 0, result.stderr
-    assert "The table of all 2 trials" in result.stdout
+    assert "Results of all 2 trials" in result.stdout
 
 
 @pytest.mark.parametrize("module", ["train", "sweep", "predict", "recipes"])

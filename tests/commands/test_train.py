@@ -66,17 +66,18 @@ def test_hidden_size_flag_accepts_lists(words, sizes):
         (["-d", "cifar"], r"dataset='cifar' is unknown; choose one of: fashion_mnist, mnist"),
         (["-e", "0"], r"epochs=0 must be an integer, at least 1"),
         (["-e", "ten"], r"argument -e/--epochs: invalid int value: 'ten'"),
-        (["-lr", "-1"], r"learning_rate=-1.0 must be a finite number above 0"),
+        (["-lr", "-1"], r"learning_rate=-1.0 must be a finite number, above 0"),
         (["-lr", "nan"], r"learning_rate=nan"),
         (["--dropout", "1"], r"dropout=1.0"),
-        (["-sz", "big"], r"'big' must be integers, such as 128 or 512,256"),
+        (["-sz", "big"], r"'big' must be one or more integers, such as 128 or 512,256"),
         (["-sz", "64,32", "-nhl", "3"], r"hidden_size=\[64, 32\] must be one integer, or a list of 3"),
         (["-sz", "0"], r"hidden_size=0"),
         (["--learning", "0.1"], r"unrecognized arguments: --learning"),
         (["--lr", "0.1"], r"unrecognized arguments: --lr"),
-        (["--resume"], r"--resume needs --checkpoint"),
-        (["--checkpoint", "no/such/file"], r"--checkpoint no/such/file is in a folder that does not exist"),
-        (["--model", "no/such/file"], r"--model no/such/file is in a folder that does not exist"),
+        (["--threads", "0"], r"threads=0 must be an integer, at least 1"),
+        (["--resume"], r"resume=True needs checkpoint="),
+        (["--checkpoint", "no/such/file"], r"checkpoint='no/such/file' is in a folder that does not exist"),
+        (["--model", "no/such/file"], r"model='no/such/file' is in a folder that does not exist"),
     ],
 )
 def test_invalid_flags_exit_code_2(words, message, capsys):
@@ -138,7 +139,7 @@ def test_resume_and_model_file(monkeypatch, capsys, tmp_path):
     first = printed(monkeypatch, capsys, **files)
     with pytest.raises(SystemExit):
         printed(monkeypatch, capsys, **files)
-    assert re.search(r"--checkpoint .* exists: continue from it with --resume, or delete it", capsys.readouterr().err)
+    assert re.search(r"checkpoint=.* exists: continue from it with resume=True, or delete it", capsys.readouterr().err)
     assert train.main(["--epochs=4", "--hidden_size=8", "--batch_size=32", "--resume",
                        f"--checkpoint={files['checkpoint']}"]) == 0  # fmt: skip
     rows = [line.split()[:5] for line in capsys.readouterr().out.splitlines()]
@@ -230,8 +231,8 @@ def test_sigterm_keeps_finished_epochs(tmp_path):
     ("words", "message"),
     [
         (["--checkpoint", "a.npz", "--model", "a.npz"], "are the same file"),
-        (["--model", "folder"], "--model folder is a folder; name a file"),
-        (["--checkpoint", ""], "--checkpoint '' is not the name of a file"),
+        (["--model", "folder"], "model='folder' is a folder; name a file"),
+        (["--checkpoint", ""], "checkpoint='' must be the name of a file"),
     ],
 )
 def test_invalid_file_flags_exit_code_2(words, message, tmp_path, monkeypatch, capsys):

@@ -322,7 +322,7 @@ def test_download_by_concurrent_processes_complete(places):
         ("raise Exception('URL fetch failure on x')", "Exception: URL fetch failure on x"),
         ("os.kill(os.getpid(), 9)", "Keras ended without a message"),
         ("sys.exit(0)", "the downloaded file is damaged"),
-        ("shutil.rmtree(target)", "Keras left no files"),
+        ("shutil.rmtree(target)", "Keras wrote no files"),
     ],
 )
 def test_download_process_that_ends_early_named(places, monkeypatch, end, message):

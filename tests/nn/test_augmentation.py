@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from helpers.data import one_hot
-from helpers.nn import training
 from helpers.nn.augmentation import horizontal_flip, mixup, random_horizontal_flip
 from helpers.nn.config import Config
 from helpers.nn.training import Trainer, model_train
@@ -82,13 +81,12 @@ def test_model_train_with_augmentation_reproducible_and_data_unchanged(values):
 def test_step_trains_on_augmented_batch(monkeypatch):
     """The images that reach the network are flipped, and the labels are mixed."""
     data, seen = blobs(inputs=25), []
-    forward = training.forward_propagation
-    monkeypatch.setattr(
-        training,
-        "forward_propagation",
-        lambda params, X, *rest, **more: seen.append(X) or forward(params, X, *rest, **more),
-    )
     _, Y = Trainer(data, Config(hidden_size=8, flip_probability=0.999, mixup=0.5)).step(np.arange(20))
     assert ((Y > 0).sum(axis=1) == 2).any()
-    Trainer(data, Config(hidden_size=8, flip_probability=1 - 1e-12)).step(np.arange(20))
+    trainer = Trainer(data, Config(hidden_size=8, flip_probability=1 - 1e-12))
+    forward = trainer.engine.forward_propagation
+    trainer.engine.forward_propagation = lambda params, X, *rest, **more: (
+        seen.append(X.copy()) or forward(params, X, *rest, **more)
+    )
+    trainer.step(np.arange(20))
     np.testing.assert_array_equal(seen[-1], horizontal_flip(data.x_train[:20]))

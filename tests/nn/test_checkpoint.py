@@ -164,16 +164,16 @@ def test_checkpoint_of_other_training_refused_with_differences(tmp_path):
     model_train(data, epochs=2, hidden_size=4, checkpoint=file)
     again = {"epochs": 2, "hidden_size": 4, "checkpoint": file, "resume": True}
     for change, message in (
-        ({"learning_rate": 0.5}, r"learning_rate is 0\.001 there and 0\.5 here$"),
-        ({"epochs": 3, "seed": 1}, "epochs is 2 there and 3 here; seed is 0 there and 1 here"),
-        ({"hidden_size": [4, 4, 4]}, r"hidden_size is 4 there and \(4, 4, 4\) here"),
+        ({"learning_rate": 0.5}, r"learning_rate is 0\.001 in the checkpoint and 0\.5 here$"),
+        ({"epochs": 3, "seed": 1}, "epochs is 2 in the checkpoint and 3 here; seed is 0 in the checkpoint and 1 here"),
+        ({"hidden_size": [4, 4, 4]}, r"hidden_size is 4 in the checkpoint and \(4, 4, 4\) here"),
     ):
         with pytest.raises(ValueError, match=message):
             model_train(data, **(again | change))
     other = dataclasses.replace(data, x_train=data.x_train + 1e-9)
-    with pytest.raises(ValueError, match=r"x_train is \[200, 20, 'float64', \d+\] there"):
+    with pytest.raises(ValueError, match=r"x_train is \[200, 20, 'float64', \d+\] in the checkpoint"):
         model_train(other, **again)
-    with pytest.raises(ValueError, match=r"x_val is .* there and None here"):
+    with pytest.raises(ValueError, match=r"x_val is .* in the checkpoint and None here"):
         model_train(dataclasses.replace(data, x_val=None, y_val=None), **again)
 
 

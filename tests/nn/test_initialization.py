@@ -104,7 +104,7 @@ def test_intial_weights_name_ignores_case():
         ({"classes": 1}, "classes=1"),
         ({"seed": -1}, "seed=-1"),
         ({"receptive_field": -1}, "receptive_field=-1 .*at least 0"),
-        ({"receptive_field": 0.4}, "receptive_field=0.4 must be 0, or a finite number at least 0.5"),
+        ({"receptive_field": 0.4}, "receptive_field=0.4 must be 0, or a finite number, at least 0.5"),
         ({"receptive_field": "4"}, "receptive_field='4'"),
         ({"receptive_field": 4, "inputs": 20}, "inputs: 20 is not the number of pixels of a square image"),
         ({"dtype": np.int32}, "dtype=.*float32"),

@@ -91,7 +91,7 @@ def test_evaluate_invalid_input_refused():
     valid = {"activation": "tanh", "loss": "cross_entropy"}
     for arguments, message in (
         ((X[:0], labels[:0]), "X has shape .*empty"),
-        ((X * np.nan, labels), "X holds NaN"),
+        ((X * np.nan, labels), "X contains NaN"),
         ((X[:, 1:], labels), "X has shape"),
         ((X, labels[:3]), r"Y has shape \(3, 3\).*4"),
         ((X, labels + 1), "Y is not one-hot"),

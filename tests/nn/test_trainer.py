@@ -15,9 +15,10 @@ from jax import config as jax_config
 
 from helpers.nn import training
 from helpers.nn.config import Config
+from helpers.nn.engine import NumpyEngine
 from helpers.nn.metrics import evaluate
 from helpers.nn.network import backward_propagation, dropout_masks, forward_propagation
-from helpers.nn.training import CHECK_EVERY, Trainer, TrainingDiverged, flush_denormals, model_train, progress_bar
+from helpers.nn.training import CHECK_EVERY, Trainer, TrainingDiverged, model_train, progress_bar
 from tests.support.datasets import batches, blobs
 
 jax_config.update("jax_enable_x64", True)
@@ -88,7 +89,7 @@ def test_train_epoch_progress_bar_counts_all_batches(data):
 def test_flush_denormals_values():
     tiny = np.finfo(np.float32).tiny
     vector = np.array([tiny, tiny / 2, -tiny / 2, -tiny, 0, 1], np.float32)
-    flush_denormals(vector)
+    NumpyEngine().flush_denormals(vector)
     np.testing.assert_array_equal(vector, np.array([tiny, 0, 0, -tiny, 0, 1], np.float32))
 
 

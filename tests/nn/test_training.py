@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from helpers.nn import training
 from helpers.nn.config import Config
+from helpers.nn.engine import make_engine
 from helpers.nn.initialization import intial_weights
 from helpers.nn.metrics import evaluate
 from helpers.nn.network import backward_propagation, forward_propagation
@@ -39,7 +40,7 @@ def test_model_train_history_columns_rows_and_attributes(data):
     assert (history.seconds > 0).all()
     assert history.attrs == {
         "data": "blobs", "best_epoch": history.val_accuracy.idxmax() + 1, "interrupted": False,
-        "config": dataclasses.asdict(Config(**SMALL)),
+        "config": dataclasses.asdict(Config(**SMALL)), "threads": 1, "engine": make_engine("auto", params).name,
     }  # fmt: skip
     assert params.theta.dtype == np.float64
 
@@ -279,8 +280,8 @@ def test_model_train_invalid_argument_refused_before_training(values, message, d
         (lambda d: {"x_train": d.x_train[:, :, None]}, r"x_train is a float64 array of shape \(200, 20, 1\)"),
         (lambda d: {"x_train": d.x_train.astype(int)}, "x_train is a int64 array"),
         (lambda d: {"x_train": d.x_train.tolist()}, "x_train is a list"),
-        (lambda d: {"x_train": np.where(d.x_train > 0.99, np.nan, d.x_train)}, "x_train holds NaN or infinity"),
-        (lambda d: {"x_val": d.x_val / 0.0}, "x_val holds NaN or infinity"),
+        (lambda d: {"x_train": np.where(d.x_train > 0.99, np.nan, d.x_train)}, "x_train contains NaN or infinity"),
+        (lambda d: {"x_val": d.x_val / 0.0}, "x_val contains NaN or infinity"),
         (lambda d: {"x_train": d.x_train[:0], "y_train": d.y_train[:0]}, r"x_train has shape \(0, 20\).*empty"),
         (lambda d: {"x_val": d.x_val[:0], "y_val": d.y_val[:0]}, r"x_val has shape \(0, 20\).*empty"),
         (lambda d: {"x_val": d.x_val[:, 1:]}, r"x_val has shape \(100, 19\).*20"),

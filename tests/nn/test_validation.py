@@ -41,8 +41,8 @@ def test_check_int_error_message(limits, value, message):
 @pytest.mark.parametrize(
     ("limits", "value", "message"),
     [
-        ({"gt": 0}, 0, "x=0 must be a finite number above 0$"),
-        ({"ge": 0, "lt": 1}, 1, "x=1 must be a finite number at least 0 and below 1$"),
+        ({"gt": 0}, 0, "x=0 must be a finite number, above 0$"),
+        ({"ge": 0, "lt": 1}, 1, "x=1 must be a finite number, at least 0 and below 1$"),
         ({"ge": 0}, True, "x=True"),
         ({}, "1", "x='1' must be a finite number$"),
         ({}, None, "x=None"),
@@ -60,7 +60,7 @@ def test_check_or_none_accepts_none():
     assert validation.check_int_or_none("x", None) is None
     assert validation.check_int_or_none("x", 3) == 3
     assert validation.check_float_or_none("x", None, gt=0) is None
-    with pytest.raises(ValueError, match="x=0 must be a finite number above 0"):
+    with pytest.raises(ValueError, match="x=0 must be a finite number, above 0"):
         validation.check_float_or_none("x", 0, gt=0)
 
 

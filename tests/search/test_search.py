@@ -203,7 +203,7 @@ def test_workers_cover_grid_once(tmp_path):
     process = start(tmp_path, "--workers", "2", method="grid", parameters=GRID)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert "The table of all 9 trials" in output
+    assert "Results of all 9 trials" in output
     results = pd.read_csv(tmp_path / "sweeps" / "small.csv")
     assert len(results.drop_duplicates(["hidden_size", "optimizer"])) == 9
 
@@ -222,7 +222,7 @@ def test_interrupted_workers_cover_grid_once(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert errors.strip().endswith("Stopped; the same command continues the search.")
+    assert errors.strip().endswith("Interrupted; run the same command again to continue the search.")
     assert "Traceback" not in errors
     process = start(tmp_path, "--workers", "2", **flags)
     _, errors = process.communicate(timeout=180)
@@ -257,11 +257,11 @@ def test_other_sweep_is_refused(data, tmp_path):
     with pytest.raises(ValueError, match="the storage holds another sweep"):
         search(other, trials=1, data=data, progress=False, storage=storage)
     before = results.read_bytes()
-    with pytest.raises(ValueError, match=r"a\.csv' is not the table of this sweep"):
+    with pytest.raises(ValueError, match=r"a\.csv' does not hold the results of this sweep"):
         search(other, trials=1, data=data, progress=False, results=results)
     assert results.read_bytes() == before
     results.write_text("my,own\n1,2\n", "utf-8")
-    with pytest.raises(ValueError, match="is not the table"):
+    with pytest.raises(ValueError, match="does not hold the results"):
         search(SMALL, trials=1, data=data, progress=False, results=results)
     with pytest.raises(ValueError, match="does not exist"):
         search(SMALL, trials=1, data=data, progress=False, results=tmp_path / "none" / "a.csv")
@@ -313,7 +313,7 @@ def test_killed_search_keeps_finished_trials(tmp_path):
     kept = after[after.trial.isin(before.trial)]
     assert kept.to_csv(index=False) == before.to_csv(index=False)
     assert "Ignored here, used only by W&B: program" in errors
-    assert f"The table of all {wanted} trials" in output
+    assert f"Results of all {wanted} trials" in output
 
 
 def test_trials_frame_omits_running_trials():

@@ -117,9 +117,9 @@ def test_read_sweep_rejects_invalid_content(change, words):
     ("content", "words"),
     [
         (b"method: [random\nmetric: 3", r"sweep\.yaml is not valid YAML: line 2"),
-        (b"- a\n- b", r"sweep\.yaml: it holds list"),
+        (b"- a\n- b", r"sweep\.yaml: the content is list"),
         (b"\xff\xfe\x00", r"sweep\.yaml: 'utf-8' codec can't decode"),
-        (b"", r"sweep\.yaml: it holds NoneType"),
+        (b"", r"sweep\.yaml: the content is NoneType"),
         (b"!!python/object/apply:os.system ['true']", r"sweep\.yaml is not valid YAML"),
     ],
 )

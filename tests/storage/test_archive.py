@@ -230,7 +230,7 @@ def test_read_archive_invalid_header_refused(tmp_path, changes):
 def test_read_archive_old_format_refused_in_one_sentence(tmp_path, rest):
     path = tmp_path / "a.model"
     path.write_bytes(b"DA6401 " + rest)
-    message = r"a\.model has the format of an older version of this project, which is no longer read$"
+    message = r"a\.model has the format of an older version of this project, which is no longer supported$"
     with pytest.raises(ValueError, match=message) as caught:
         read_archive(path, "model")
     assert "\n" not in str(caught.value)

@@ -1,0 +1,71 @@
+"""The two engines of a training step: NumPy functions, and compiled functions with the same results."""
+
+import warnings
+
+import numpy as np
+
+from helpers.nn.network import backward_propagation, dropout_masks, forward_propagation
+from helpers.nn.validation import check_choice
+
+ENGINES = ("auto", "numpy", "numba")
+
+
+class NumpyEngine:
+    """The functions that a `Trainer` calls in each step: the reference, in NumPy."""
+
+    name = "numpy"
+    forward_propagation = staticmethod(forward_propagation)
+    backward_propagation = staticmethod(backward_propagation)
+    dropout_masks = staticmethod(dropout_masks)
+
+    def take(self, name, array, index):
+        """Return a copy of the rows `index` of the array, which is called `name`."""
+        return array[index]
+
+    def update_rule(self, rule):
+        """Return the function to call for this update rule."""
+        return rule
+
+    def flush_denormals(self, vector):
+        """Set entries below the smallest normal number to zero, in place.
+
+        The moving average of a gradient that has become zero (a pixel at the border) shrinks at each step but never
+        reaches zero, and processors are many times slower with denormal numbers.
+        """
+        vector[np.abs(vector) < np.finfo(vector.dtype).tiny] = 0
+
+
+def make_engine(engine, params, threads=1):
+    """Return the engine for a network.
+
+    Parameters
+    ----------
+    engine : {"auto", "numpy", "numba"}
+        "auto" uses Numba where it can be imported.
+    params : Params
+        The parameters of the network.
+    threads : int, default=1
+        Threads for the compiled loops over large vectors.
+
+    Returns
+    -------
+    NumpyEngine or CompiledEngine
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or if Numba is requested and cannot be imported.
+    """
+    engine = check_choice("engine", engine, ENGINES)
+    if engine == "numpy":
+        return NumpyEngine()
+    try:
+        from helpers.nn.compiled import CompiledEngine
+    except Exception as error:  # a broken installation may raise anything
+        reason = f"{type(error).__name__}: {error}"
+        if engine == "numba":
+            raise ValueError(f"engine='numba' needs Numba ({reason}); install it with: pip install numba") from None
+        if not (isinstance(error, ModuleNotFoundError) and error.name == "numba"):
+            warnings.warn(f"Numba is installed but cannot be imported ({reason}); training uses NumPy", stacklevel=2)
+        return NumpyEngine()
+    return CompiledEngine(params, threads)

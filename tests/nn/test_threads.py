@@ -1,0 +1,102 @@
+"""The number of BLAS threads: from the work of a step and the cores; recorded, and kept when training is resumed."""
+
+import os
+
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from helpers.nn import Config, Trainer, model_train, threads
+from tests.support.datasets import blobs
+from tests.support.environment import run_python
+
+SMALL, WIDE = [784, 128, 128, 128, 10], [784, 1024, 512, 10]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch_size", "cores", "expected"),
+    [
+        (SMALL, 64, 16, 1),
+        (SMALL, 256, 16, 2),
+        (WIDE, 256, 1, 1),
+        (WIDE, 256, 2, 2),
+        (WIDE, 256, 8, 8),
+        (WIDE, 256, 64, 20),
+        (WIDE, 1, 16, 1),
+    ],
+)
+def test_choose_threads_follows_work_and_cores(sizes, batch_size, cores, expected, monkeypatch):
+    monkeypatch.setattr(threads, "available_threads", lambda: cores)
+    assert threads.choose_threads(sizes, batch_size) == expected
+
+
+def test_available_threads_respects_limits():
+    with threadpool_limits(1, "blas"):
+        assert threads.available_threads() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"])
+def test_available_threads_respects_environment(name):
+    code = "from helpers.nn.threads import available_threads; print(available_threads())"
+    result = run_python(code, env=os.environ | {name: "1"})
+    assert result.stdout.strip() == "1", result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="CPU affinity is not available on this system")
+def test_available_threads_respects_affinity():
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from helpers.nn.threads import available_threads; print(available_threads())"
+    )
+    assert run_python(code).stdout.strip() == "1"
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_training_uses_threads_and_restores_them(count, data):
+    before, during = blas_threads(), []
+    _, history = model_train(data, epochs=1, hidden_size=4, threads=count, log=lambda _: during.append(blas_threads()))
+    assert during == [{count}]
+    assert blas_threads() == before
+    assert history.attrs["threads"] == count
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2", True])
+def test_invalid_threads_are_refused(count, data):
+    with pytest.raises(ValueError, match=f"threads={count!r} must be an integer, at least 1"):
+        Trainer(data, Config(), threads=count)
+
+
+def test_resume_uses_threads_of_checkpoint(data, tmp_path):
+    file = tmp_path / "run.npz"
+    model_train(data, epochs=1, hidden_size=4, threads=2, checkpoint=file)
+    with pytest.warns(UserWarning, match="training continues with 2 BLAS threads, as in the checkpoint"):
+        _, history = model_train(data, epochs=1, hidden_size=4, threads=1, checkpoint=file, resume=True)
+    assert history.attrs["threads"] == 2
+
+
+@pytest.mark.slow
+def test_parallel_workers_share_cores(tmp_path):
+    """Each of two workers may use half of the cores."""
+    code = (
+        "from helpers.search.workers import run_in_processes; from tests.nn.test_threads import report\n"
+        "if __name__ == '__main__': run_in_processes(report, [()] * 2, 2, print)"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    result = run_python(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')")
+    share = max(1, threads.available_threads() // 2)
+    assert result.stdout.split() == [str(share)] * 2, result.stderr
+
+
+def report():
+    return threads.available_threads()
+
+
+def test_blobs_train_on_one_thread():
+    """A step on toy data has too little work for a second thread."""
+    assert Trainer(blobs(), Config()).threads == 1
