@@ -6,18 +6,14 @@ that libraries evaluate differently (exp, tanh). Update rules and activations th
 """
 
 import math
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import pairwise
 
 import numpy as np
 from numba import njit
 
 from helpers.nn import functions, optimizers
+from helpers.nn.engine import flush_limit
 from helpers.nn.functions import ACTIVATIONS, LOSSES
 from helpers.nn.network import sizes_of, unflatten
-
-PARALLEL_SIZE = 500_000  # elements from which dividing a loop among threads costs less than it gains
 
 
 def jit(function):
@@ -212,11 +208,11 @@ def decay_loop(dW, W, factor):
 
 
 @jit
-def flush_loop(vector, tiny):
-    """Set what is below `tiny` in magnitude to zero."""
+def flush_loop(vector, limit):
+    """Set entries below `limit` in magnitude to zero."""
     zero = vector.dtype.type(0)
     for i in range(vector.size):
-        if abs(vector[i]) < tiny:
+        if abs(vector[i]) < limit:
             vector[i] = zero
 
 
@@ -228,47 +224,50 @@ def mask_loop(M, dropout, scale):
         M[i] = scale if M[i] >= dropout else zero
 
 
-# Each update rule computes the scalars of its loop; `run` is CompiledEngine.run.
+def run(loop, vectors, *scalars):
+    """Call the loop, with the scalars converted to the type of the vectors, as NumPy does."""
+    convert = vectors[0].dtype.type
+    loop(*vectors, *[convert(scalar) for scalar in scalars])
 
 
-def sgd(run, theta, g, t, *, learning_rate):
+def sgd(theta, g, t, *, learning_rate):
     """See `optimizers.sgd`."""
     run(sgd_loop, (theta, g), learning_rate)
 
 
-def momentum(run, theta, g, t, u, *, learning_rate, momentum):
+def momentum(theta, g, t, u, *, learning_rate, momentum):
     """See `optimizers.momentum`."""
     run(momentum_loop, (theta, g, u), learning_rate, momentum)
 
 
-def nag(run, theta, g, t, u, *, learning_rate, momentum):
+def nag(theta, g, t, u, *, learning_rate, momentum):
     """See `optimizers.nag`."""
     run(nag_loop, (theta, g, u), learning_rate, momentum)
 
 
-def rmsprop(run, theta, g, t, v, *, learning_rate, beta, epsilon):
+def rmsprop(theta, g, t, v, *, learning_rate, beta, epsilon):
     """See `optimizers.rmsprop`."""
     run(rmsprop_loop, (theta, g, v), learning_rate, beta, 1 - beta, epsilon)
 
 
-def adagrad(run, theta, g, t, v, *, learning_rate, epsilon):
+def adagrad(theta, g, t, v, *, learning_rate, epsilon):
     """See `optimizers.adagrad`."""
     run(adagrad_loop, (theta, g, v), learning_rate, epsilon)
 
 
-def adadelta(run, theta, g, t, v, w, *, learning_rate, beta, epsilon):
+def adadelta(theta, g, t, v, w, *, learning_rate, beta, epsilon):
     """See `optimizers.adadelta`."""
     run(adadelta_loop, (theta, g, v, w), learning_rate, beta, 1 - beta, epsilon)
 
 
-def adam(run, theta, g, t, m, v, *, learning_rate, beta1, beta2, epsilon):
+def adam(theta, g, t, m, v, *, learning_rate, beta1, beta2, epsilon):
     """See `optimizers.adam`."""
     c = math.sqrt(1 - beta2**t)
     rate = learning_rate * c / (1 - beta1**t)
     run(adam_loop, (theta, g, m, v), rate, beta1, 1 - beta1, beta2, 1 - beta2, c * epsilon)
 
 
-def nadam(run, theta, g, t, m, v, *, learning_rate, beta1, beta2, epsilon):
+def nadam(theta, g, t, m, v, *, learning_rate, beta1, beta2, epsilon):
     """See `optimizers.nadam`."""
     c = math.sqrt(1 - beta2**t)
     a, b = beta1 / (1 - beta1 ** (t + 1)), (1 - beta1) / (1 - beta1**t)
@@ -289,15 +288,11 @@ class CompiledEngine:
     ----------
     params : Params
         The parameters of the network.
-    threads : int, default=1
-        Loops over large vectors are divided among this many threads.
     """
 
     name = "numba"
 
-    def __init__(self, params, threads=1):
-        self.threads = threads
-        self.pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+    def __init__(self, params):
         self.sizes, self.dtype = sizes_of(params), params.theta.dtype
         self.gradient = unflatten(np.empty_like(params.theta), self.sizes)
         self.arrays = {}
@@ -317,34 +312,20 @@ class CompiledEngine:
         # mode="clip" writes to `out` without a buffer
         return np.take(array, index, axis=0, out=self.arrays[name, N], mode="clip")
 
-    def run(self, loop, vectors, *scalars):
-        """Call the loop, with the scalars converted to the type of the vectors, as NumPy does."""
-        convert, size = vectors[0].dtype.type, vectors[0].size
-        scalars = [convert(scalar) for scalar in scalars]
-        if self.pool is None or size < PARALLEL_SIZE:
-            loop(*vectors, *scalars)
-            return
-        bounds = [size * k // self.threads for k in range(self.threads + 1)]
-        parts = [[vector[i:j] for vector in vectors] for i, j in pairwise(bounds)]
-        futures = [self.pool.submit(loop, *part, *scalars) for part in parts[1:]]
-        loop(*parts[0], *scalars)
-        for future in futures:
-            future.result()
-
     def update_rule(self, rule):
         """Return the compiled update rule; the rule itself if there is none."""
-        return partial(RULES[rule], self.run) if rule in RULES else rule
+        return RULES.get(rule, rule)
 
     def flush_denormals(self, vector):
         """See `engine.NumpyEngine`."""
-        flush_loop(vector, np.finfo(vector.dtype).tiny)
+        flush_loop(vector, vector.dtype.type(flush_limit(vector.dtype)))
 
     def dropout_masks(self, rng, dropout, shapes, dtype):
         """See `network.dropout_masks`."""
         masks = self.layer_arrays("M", shapes[0][0])[1:-1]
         for M in masks:
             rng.random(dtype=M.dtype, out=M)
-            self.run(mask_loop, (M.reshape(-1),), dropout, 1 / (1 - dropout))
+            run(mask_loop, (M.reshape(-1),), dropout, 1 / (1 - dropout))
         return masks
 
     def masked(self, H, masks, k):
@@ -385,7 +366,7 @@ class CompiledEngine:
             (W, _), (dW, _) = params.layers[k], self.gradient.layers[k]
             np.matmul(inputs[k].T, dA, out=dW)
             if weight_decay:
-                self.run(decay_loop, (dW.reshape(-1), W.reshape(-1)), weight_decay)
+                run(decay_loop, (dW.reshape(-1), W.reshape(-1)), weight_decay)
             if k > 0:
                 db = self.gradient.layers[k - 1][1]
                 dH = np.matmul(dA, W.T, out=arrays[k])

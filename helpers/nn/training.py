@@ -110,7 +110,7 @@ class Trainer:
         )  # fmt: skip
         threads = check_int_or_none("threads", threads)
         self.threads = choose_threads(self.sizes, config.batch_size) if threads is None else threads
-        self.engine = make_engine(engine, self.params, self.threads)
+        self.engine = make_engine(engine, self.params)
         self.rule = OPTIMIZERS[config.optimizer]
         self.hyperparameters = {
             name: getattr(config, name, default) for name, default in hyperparameters(self.rule).items()
@@ -315,7 +315,7 @@ class Trainer:
         threads = check_int("threads", state["threads"])
         if threads != self.threads:
             warnings.warn(f"training continues with {threads} BLAS threads, as in the checkpoint", stacklevel=4)
-            self.threads, self.engine = threads, make_engine(self.engine.name, self.params, threads)
+            self.threads = threads
         self.params.theta[:] = state["theta"]
         for name, vector in zip(names, self.state, strict=True):
             vector[:] = state[f"state_{name}"]

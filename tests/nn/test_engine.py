@@ -100,22 +100,6 @@ def test_backward_propagation_accepts_other_activations():
     np.testing.assert_array_equal(ours.theta, expected.theta)
 
 
-@pytest.mark.parametrize("rule", compiled.RULES)
-def test_loops_divided_among_threads_agree(rule, monkeypatch):
-    """Large vectors are divided; the parts are independent."""
-    monkeypatch.setattr(compiled, "PARALLEL_SIZE", 10)
-    params, rng = intial_weights(1, 3, inputs=6, classes=3), np.random.default_rng(0)
-    theta, results = params.theta, []
-    for threads in (1, 3):
-        run = compiled.CompiledEngine(params, threads).update_rule(rule)
-        vector, state = theta.copy(), optimizers.init_state(rule, theta)
-        for t in range(1, 4):
-            run(vector, rng.normal(size=theta.size).astype(np.float32), t, *state, **optimizers.hyperparameters(rule))
-        results.append(vector)
-        rng = np.random.default_rng(0)
-    np.testing.assert_array_equal(*results)
-
-
 def test_new_rule_and_new_activation_run_in_numpy(monkeypatch):
     """They have no compiled loop, and need none."""
 
@@ -129,12 +113,12 @@ def test_new_rule_and_new_activation_run_in_numpy(monkeypatch):
 
 
 def test_denormals_are_flushed_alike():
-    vector = np.array([0, 1e-40, -1e-40, 1e-38, 1.2e-38, -1.0, np.nan, np.inf], np.float32)
+    vector = np.array([0, 1e-40, -1e-40, 1e-32, -1e-32, 1.2e-32, -1.0, np.nan, np.inf], np.float32)
     expected, ours = vector.copy(), vector.copy()
     NumpyEngine().flush_denormals(expected)
     compiled.CompiledEngine(intial_weights(1, 2)).flush_denormals(ours)
     np.testing.assert_array_equal(ours, expected)
-    assert (expected == 0).sum() == 4
+    assert (expected == 0).sum() == 5
 
 
 def test_engine_defaults_to_numba():

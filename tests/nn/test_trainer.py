@@ -15,7 +15,7 @@ from jax import config as jax_config
 
 from helpers.nn import training
 from helpers.nn.config import Config
-from helpers.nn.engine import NumpyEngine
+from helpers.nn.engine import NumpyEngine, flush_limit
 from helpers.nn.metrics import evaluate
 from helpers.nn.network import backward_propagation, dropout_masks, forward_propagation
 from helpers.nn.training import CHECK_EVERY, Trainer, TrainingDiverged, model_train, progress_bar
@@ -87,10 +87,16 @@ def test_train_epoch_progress_bar_counts_all_batches(data):
 
 
 def test_flush_denormals_values():
-    tiny = np.finfo(np.float32).tiny
-    vector = np.array([tiny, tiny / 2, -tiny / 2, -tiny, 0, 1], np.float32)
+    limit = flush_limit(np.float32)
+    vector = np.array([limit, limit / 2, -limit / 2, -limit, 0, 1], np.float32)
     NumpyEngine().flush_denormals(vector)
-    np.testing.assert_array_equal(vector, np.array([tiny, 0, 0, -tiny, 0, 1], np.float32))
+    np.testing.assert_array_equal(vector, np.array([limit, 0, 0, -limit, 0, 1], np.float32))
+
+
+def test_moving_average_stays_normal_between_flushes():
+    """Also its product with the learning rate: denormal numbers make an update several times slower."""
+    smallest = flush_limit(np.float32) * 0.9**CHECK_EVERY * 0.001
+    assert smallest > np.finfo(np.float32).tiny
 
 
 def test_train_epoch_leaves_no_denormals_in_state():
