@@ -9,6 +9,9 @@ metrics.py         predictions, loss, accuracy, per-class scores, calibration
 config.py          the hyperparameters: default, limits, flag, help
 validation.py      checks of arguments
 training.py        Trainer and model_train
+engine.py          the engine of a training step: NumPy, or Numba if it is installed
+compiled.py        the Numba engine, bitwise the same as NumPy
+threads.py         the number of BLAS threads
 checkpoint.py      files for a training state or a trained network
 """
 

@@ -376,7 +376,7 @@ def model_train(
     Notes
     -----
     Ctrl-C, or the notebook's stop button, ends the training; the finished epochs are returned. The same seed gives
-    bitwise the same parameters on the same machine.
+    bitwise the same parameters on the same machine with the same number of threads.
 
     Examples
     --------

@@ -12,8 +12,9 @@ from tests.benchmark.contestants import matrix_products, this_project
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["nadam", "sgd"])
-def test_train_epoch_time_near_matrix_products(optimizer):
+@pytest.mark.parametrize(("optimizer", "limit"), [("nadam", 2.1), ("sgd", 1.8)])  # 1.5 and 1.25 if idle
+def test_train_epoch_time_near_matrix_products(optimizer, limit):
+    pytest.importorskip("numba")
     rng = np.random.default_rng(0)
     # the larger array that is freed here, as in load_data, makes glibc keep freed memory instead of returning it
     X, Y = rng.random((3200, 784)).astype(np.float32), one_hot(np.arange(3200) % 10)
@@ -26,4 +27,4 @@ def test_train_epoch_time_near_matrix_products(optimizer):
                 epoch()
                 times.append(time.perf_counter() - start)
     ours, products = map(statistics.median, seconds)
-    assert ours < 2.5 * products, f"{ours / products:.2f} times the matrix products"
+    assert ours < limit * products, f"{ours / products:.2f} times the matrix products"
