@@ -182,7 +182,7 @@ class Job:
             raise Superfluous
         values = {name: suggest(trial, name, parameter) for name, parameter in self.sweep.parameters.items()}
         same = [other.user_attrs for other in earlier if other.user_attrs.get("drawn") == values]
-        seeds = {attrs["hyperparameters"]["seed"] for attrs in same}
+        seeds = {attrs.get("hyperparameters", {}).get("seed") for attrs in same}
         trial.set_user_attr("drawn", values)
         values = {"seed": next(seed for seed in itertools.count(self.seed) if seed not in seeds)} | values
         trial.set_user_attr("hyperparameters", values)

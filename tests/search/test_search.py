@@ -181,6 +181,16 @@ def test_grid_point_of_running_trial_is_not_trained_again(data):
     job.train(opened, running, {"fashion_mnist": data})
 
 
+def test_trial_of_other_worker_may_be_half_recorded(data):
+    """Its values are recorded before its hyperparameters."""
+    spec = read_sweep(SMALL | {"parameters": {"epochs": {"value": 1}, "hidden_size": {"value": 4}}})
+    job = local.Job(spec, optuna.storages.InMemoryStorage(), 2, 0, False)
+    opened = job.open()
+    opened.ask().set_user_attr("drawn", {"epochs": 1, "hidden_size": 4})
+    job.run_trial(opened, {"fashion_mnist": data})
+    assert opened.trials[1].state == TrialState.COMPLETE
+
+
 @pytest.mark.slow
 def test_searches_started_together_share_new_storage(tmp_path):
     """Three processes create the tables of one database at the same time."""
