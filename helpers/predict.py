@@ -1,6 +1,7 @@
-"""Classify images with a trained network.
+"""Classify images with a trained network, or evaluate it on the test set.
 
-Example: python -m helpers.predict chosen.npz coat.png bag.png
+Examples: python -m helpers.predict chosen.npz coat.png bag.png
+          python -m helpers.predict chosen.npz --test
 
 Each image must have 28 × 28 pixels and show a light object on a dark background, as in the data sets.
 """
@@ -27,18 +28,46 @@ def read_image(path):
         raise ValueError(f"{path} cannot be read as an image: {error}") from None
 
 
+def print_test_scores(params, config, names, allow_sample):
+    """Print accuracy, loss, and macro averages of precision, recall and F1 score on the test set of these classes."""
+    from helpers.data import CLASS_NAMES, load_data  # slow to import
+    from helpers.nn import metrics
+
+    dataset = next((dataset for dataset, classes in CLASS_NAMES.items() if classes == tuple(names)), None)
+    if dataset is None:
+        raise ValueError(f"--test needs a network for the classes of {' or '.join(CLASS_NAMES)}; this one has {names}")
+    data = load_data(dataset, allow_sample=allow_sample)
+    Y_hat = metrics.predict(params, data.x_test, **config.prediction)
+    scores = metrics.per_class_scores(Y_hat, data.y_test, names).loc["macro avg"]
+    print(f"{data.name}: test accuracy {metrics.accuracy(Y_hat, data.y_test):.4f}")
+    print("macro average: " + ", ".join(f"{name} {scores[name]:.4f}" for name in ("precision", "recall", "f1-score")))
+
+
 def main(arguments=None):
-    """Print the three most probable classes of each image; return 0. A file that is not valid ends with exit code 2."""
+    """Print the three most probable classes of each image, and the scores on the test set; return the exit code.
+
+    0; 1 if there are no data; 2 for an argument or a file that is not valid.
+    """
     parser = cli.parser("helpers.predict", __doc__)
     parser.add_argument("model", help="a model file, written by helpers.train --model or by save_model")
-    parser.add_argument("images", nargs="+", metavar="image", help="an image of 28 x 28 pixels, such as a PNG file")
+    parser.add_argument("images", nargs="*", metavar="image", help="an image of 28 x 28 pixels, such as a PNG file")
+    parser.add_argument("--test", action="store_true", help="print accuracy, precision, recall and F1 on the test set")
+    cli.add_allow_sample(parser)
     args = parser.parse_args(arguments)
+    if not (args.images or args.test):
+        parser.error("nothing to do: name at least one image, or add --test")
     try:
         params, config, names = load_model(args.model)
+        if args.test:
+            print_test_scores(params, config, names, args.allow_sample)
+        if not args.images:
+            return 0
         X = np.concatenate([read_image(path) for path in args.images]).astype(params.theta.dtype)
         Y_hat = predict(params, X, **config.prediction)
     except ValueError as error:
         parser.error(str(error))
+    except FileNotFoundError as error:
+        return cli.error(error)
     for path, y_hat in zip(args.images, Y_hat, strict=True):
         print(f"{path}: " + ", ".join(f"{names[k]} {y_hat[k]:.1%}" for k in y_hat.argsort()[:-4:-1]))
     return 0

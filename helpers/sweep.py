@@ -58,7 +58,9 @@ def main(arguments=None):
         parser.error(str(error))
     except OSError as error:
         return cli.error(error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before the first trial
+        frame = None
+    if frame is None or frame.attrs["interrupted"]:
         print("\nInterrupted; run the same command again to continue the search.", file=sys.stderr)
         return signals.exit_code or 130
     ranked = frame.sort_values(sweep.metric, ascending=sweep.goal == "minimize").head(10)

@@ -33,9 +33,9 @@ def build_parser():
     )
     group = parser.add_argument_group("hyperparameters")
     for name, entry in HYPERPARAMETERS.items():
-        flags = [flag for flag in (entry.metadata["flag"], f"--{name}") if flag]
-        kind = {"hidden_size": parse_sizes, "patience": int}.get(name, entry.type)
-        metavar = {int: "N", float: "X", str: "NAME"}.get(kind, "N")
+        flags = [*(entry.metadata["flags"] or "").split(), f"--{name}"]
+        kind = {"hidden_size": parse_sizes, "patience": int, "loss": parse_loss}.get(name, entry.type)
+        metavar = {float: "X", str: "NAME", parse_loss: "NAME"}.get(kind, "N")
         nargs = {"nargs": "+"} if name == "hidden_size" else {}
         group.add_argument(*flags, type=kind, metavar=metavar, default=entry.default, help=describe(entry), **nargs)
     parser.add_argument(
@@ -145,7 +145,7 @@ def run_name(config):
 
 def train(recorder, args):
     """Train with these arguments, print and record the results; return the exit code."""
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     from helpers.data import load_data
     from helpers.nn import checkpoint, metrics
@@ -201,6 +201,11 @@ def train(recorder, args):
         recorder.summary(test_accuracy=accuracy, test_loss=loss)
     recorder.results(params, history, Y_hat, data)
     return code
+
+
+def parse_loss(text):
+    """Return the name of the loss, for which the course also writes mse."""
+    return "mean_squared_error" if text.lower() == "mse" else text
 
 
 def parse_sizes(text):

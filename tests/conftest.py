@@ -1,6 +1,7 @@
 """Fixtures of all tests. No test needs a network, an account or the full data."""
 
 import os
+from pathlib import Path
 
 os.environ["CI"] = "true"  # no progress bars
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -13,6 +14,20 @@ import pytest
 from helpers.data import load_data
 from tests.support.datasets import blobs, sample_arrays
 from tests.support.environment import NO_NETWORK
+
+ROOT = Path(__file__).parents[1]
+QUESTIONS = {  # the tests behind each question of the assignment: `pytest -m q3`
+    "q1": ("tests/data/", "tests/notebook/test_plots.py"),
+    "q2": ("tests/nn/test_network.py", "tests/nn/test_functions.py", "tests/nn/test_initialization.py"),
+    "q3": ("tests/nn/test_network.py", "tests/nn/test_optimizers.py", "tests/nn/test_train"),
+    "q4": ("tests/search/", "tests/commands/test_tracking.py", "tests/commands/test_train.py"),
+    "q5": ("tests/search/test_search.py",),
+    "q6": ("tests/search/test_search.py", "tests/notebook/test_plots.py"),
+    "q7": ("tests/nn/test_metrics.py", "tests/commands/test_predict.py"),
+    "q8": ("tests/nn/test_functions.py",),
+    "q9": ("tests/test_layering.py", "tests/data/"),
+    "q10": ("tests/notebook/",),
+}
 
 matplotlib.use("agg")  # not by an environment variable, which the notebook's kernel would inherit
 
@@ -29,8 +44,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the cells of the notebook, which nbval collects, as slow."""
+    """Mark the tests behind each question, and the cells of the notebook, which nbval collects, as slow."""
     for item in items:
+        path = item.path.relative_to(ROOT).as_posix()
+        for question, paths in QUESTIONS.items():
+            if path.startswith(paths):
+                item.add_marker(question)
         if item.path.suffix == ".ipynb":
             item.add_marker("slow")
 

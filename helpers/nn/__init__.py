@@ -8,7 +8,7 @@ augmentation.py    horizontal flips, mixup
 metrics.py         predictions, loss, accuracy, per-class scores, calibration
 config.py          the hyperparameters: default, limits, flag, help
 validation.py      checks of arguments
-training.py        Trainer and model_train
+training.py        Trainer, model_train and train_each
 engine.py          the engine of a training step: NumPy, or Numba if it is installed
 compiled.py        the Numba engine, bitwise the same as NumPy
 threads.py         the number of BLAS threads
@@ -22,10 +22,10 @@ from helpers.nn.initialization import WEIGHT_INITS, intial_weights
 from helpers.nn.metrics import evaluate, predict
 from helpers.nn.network import Params, backward_propagation, forward_propagation
 from helpers.nn.optimizers import OPTIMIZERS, init_state
-from helpers.nn.training import Trainer, TrainingDiverged, model_train
+from helpers.nn.training import Trainer, TrainingDiverged, last_epochs, model_train, train_each
 
 __all__ = [
     "ACTIVATIONS", "LOSSES", "OPTIMIZERS", "WEIGHT_INITS", "Config", "Params", "Trainer", "TrainingDiverged",
-    "backward_propagation", "evaluate", "forward_propagation", "init_state", "intial_weights", "load_model",
-    "model_train", "predict", "save_model", "softmax",
+    "backward_propagation", "evaluate", "forward_propagation", "init_state", "intial_weights", "last_epochs",
+    "load_model", "model_train", "predict", "save_model", "softmax", "train_each",
 ]  # fmt: skip

@@ -16,9 +16,10 @@ def random_horizontal_flip(rng, X, p):
 
 
 def mixup(rng, X, Y, alpha):
-    """x ← λx + (1−λ)x′ and y ← λy + (1−λ)y′, in place, for each image x and another image x′ of the batch.
+    """x ← λx + (1−λ)x′ and y ← λy + (1−λ)y′, in place, with another image x′ of the batch.
 
-    λ is drawn from Beta(α, α) for each image: the smaller α, the closer λ is to 0 or 1 (Zhang et al. 2018, section 2).
+    λ is drawn from Beta(α, α) for each image: the smaller α, the closer λ is to 0 or 1 (Zhang et
+    al. 2018, section 2).
     """
     mix = rng.beta(alpha, alpha, (len(X), 1)).astype(X.dtype)
     other = rng.permutation(len(X))

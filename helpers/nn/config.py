@@ -18,9 +18,9 @@ from helpers.nn.validation import (
 )
 
 
-def hyperparameter(default, check, flag, help, **limits):
-    """Return a field of Config: `check` with its limits, the course's short flag (or None) and a help text."""
-    return field(default=default, metadata={"check": partial(check, **limits), "flag": flag, "help": help})
+def hyperparameter(default, check, flags, help, **limits):
+    """Return a field of Config: `check` with its limits, the course's short flags (or None) and a help text."""
+    return field(default=default, metadata={"check": partial(check, **limits), "flags": flags, "help": help})
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Config:
     beta2: float = hyperparameter(None, check_float_or_none, "-beta2", "decay rate of the second moment", ge=0, lt=1)
     epsilon: float = hyperparameter(None, check_float_or_none, "-eps", "added to the denominator for stability", gt=0)
     weight_decay: float = hyperparameter(
-        0.0, check_float, "-w_d", "L2 regularisation: adds half of this times the sum of squared weights", ge=0
+        0.0, check_float, "-w_d -wd", "L2 regularisation: adds half of this times the sum of squared weights", ge=0
     )
     weight_init: str = hyperparameter(
         "Xavier", check_choice, "-w_i", "initialisation of the weights", allowed=WEIGHT_INITS

@@ -61,7 +61,10 @@ def softmax(A):
 
 
 def cross_entropy(Y_hat, Y):
-    """L = −(1/N) Σ_n Σ_j y_nj log ŷ_nj. A ŷ of 0 is replaced by the smallest normal number, so that L is finite."""
+    """L = −(1/N) Σ_n Σ_j y_nj log ŷ_nj
+
+    A ŷ of 0 is replaced by the smallest normal number, so that L is finite.
+    """
     log = np.log(np.maximum(Y_hat, np.finfo(Y_hat.dtype).tiny))
     return -float(np.vdot(Y, log)) / len(Y)
 
@@ -72,13 +75,13 @@ def d_cross_entropy(Y_hat, Y):
 
 
 def mean_squared_error(Y_hat, Y):
-    """L = (1/NC) Σ_n Σ_j (ŷ_nj − y_nj)²: the mean over batch and classes, as in Keras and scikit-learn."""
+    """L = (1/NC) Σ_n Σ_j (ŷ_nj − y_nj)², the mean over batch and classes, as in Keras"""
     difference = Y_hat - Y
     return float(np.vdot(difference, difference)) / Y.size
 
 
 def d_mean_squared_error(Y_hat, Y):
-    """dA_L = Ŷ ∘ (G − Σ_j g_j ŷ_j) with G = 2(Ŷ − Y)/NC: the full Jacobian of softmax is ŷ_i(δ_ij − ŷ_j)."""
+    """dA_L = Ŷ ∘ (G − Σ_j g_j ŷ_j) with G = 2(Ŷ − Y)/NC, from softmax's Jacobian ŷ_i(δ_ij − ŷ_j)"""
     G = (Y_hat - Y) * (2 / Y.size)
     return Y_hat * (G - (G * Y_hat).sum(axis=1, keepdims=True))
 

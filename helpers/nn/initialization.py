@@ -86,10 +86,10 @@ def intial_weights(
 def gaussian_masks(rng, n, m, sigma):
     """Return m Gaussian masks e^(−r²/2σ²) on an image of n = d² pixels.
 
-    r is the distance from a centre that is drawn uniformly from the image. Multiplied with the initial weights of the
-    first layer, the masks give each unit a local receptive field (Hubel & Wiesel 1962): a prior that neighbouring
-    pixels belong together, which a dense layer lacks. The mean square of a mask is 1, so that the variance of the
-    layer's pre-activations is unchanged.
+    r is the distance from a centre that is drawn uniformly from the image. Multiplied with the
+    initial weights of the first layer, the masks give each unit a local receptive field (Hubel &
+    Wiesel 1962): a prior that neighbouring pixels belong together, which a dense layer lacks. The
+    mean square of a mask is 1, so that the variance of the layer's pre-activations is unchanged.
 
     Parameters
     ----------

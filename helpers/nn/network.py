@@ -84,7 +84,8 @@ def forward_propagation(params, X, activation, *, masks=None):
     activation : str
         The activation f of the hidden layers, a key of ``ACTIVATIONS``.
     masks : list of ndarray or None, optional
-        Dropout masks ``[M_0, …, M_{L-1}]``; layer k + 1 then reads H_k ∘ M_k. None stands for no dropout.
+        Dropout masks ``[M_0, …, M_{L-1}]``; layer k + 1 then reads H_k ∘ M_k. None stands for no
+        dropout.
 
     Returns
     -------
@@ -140,7 +141,8 @@ def backward_propagation(params, H, Y, activation, loss, *, weight_decay=0.0, ma
 
     References
     ----------
-    Rumelhart, Hinton & Williams (1986), Learning representations by back-propagating errors, Nature 323.
+    Rumelhart, Hinton & Williams (1986), Learning representations by back-propagating errors,
+    Nature 323.
     """
     _, d_f = ACTIVATIONS[activation]
     _, d_loss = LOSSES[loss]

@@ -58,8 +58,8 @@ def momentum(theta, g, t, u, *, learning_rate=0.01, momentum=0.9):
 def nag(theta, g, t, u, *, learning_rate=0.01, momentum=0.9):
     """u ← βu + g;  θ ← θ − η(g + βu)      Nesterov 1983; β is `momentum`
 
-    The lecture evaluates the gradient at the look-ahead point w − ηβu. Here θ is that point: with θ = w − ηβu both
-    forms take the same steps, and the gradient is needed only at θ.
+    The lecture evaluates the gradient at the look-ahead point w − ηβu. Here θ is that point: with
+    θ = w − ηβu both forms take the same steps, and the gradient is needed only at θ.
     """
     u *= momentum
     u += g
@@ -94,10 +94,11 @@ def adadelta(theta, g, t, v, w, *, learning_rate=1.0, beta=0.9, epsilon=1e-6):
 
 @optimizer
 def adam(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
-    """m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  m̂ = m/(1−β₁ᵗ);  v̂ = v/(1−β₂ᵗ);  θ ← θ − η m̂ / (√v̂ + ε)
+    """m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  θ ← θ − η m̂ / (√v̂ + ε)
 
-    Kingma & Ba 2015, Algorithm 1. As at the end of section 2 of the paper, the bias corrections are applied to the
-    scalars: numerator and denominator are multiplied by c = √(1−β₂ᵗ), so that √v̂ + ε becomes √v + cε.
+    Kingma & Ba 2015, Algorithm 1, with m̂ = m/(1−β₁ᵗ) and v̂ = v/(1−β₂ᵗ). As at the end of section
+    2 of the paper, the bias corrections are applied to the scalars: numerator and denominator are
+    multiplied by c = √(1−β₂ᵗ), so that √v̂ + ε becomes √v + cε.
     """
     m *= beta1
     m += (1 - beta1) * g

@@ -1,5 +1,6 @@
 """Training: `Trainer`, with its epochs, steps and validation, and `model_train`, the function to call."""
 
+import itertools
 import math
 import os
 import sys
@@ -128,8 +129,8 @@ class Trainer:
         ----------
         log : callable, optional
             Called with a copy of each epoch's row of the history, a dict. Rows of a checkpoint are logged again.
-        progress : bool, default=True
-            Show a progress bar.
+        progress : bool or str, default=True
+            Show a progress bar; a text names the training in it.
         checkpoint : str or path-like, optional
             A file to which the training state is written after every epoch.
 
@@ -149,7 +150,8 @@ class Trainer:
                 log(dict(row))
             while len(self.finished.history) < self.config.epochs and not self.should_stop():
                 epoch, start = len(self.finished.history) + 1, time.perf_counter()
-                row = {"epoch": epoch, **self.train_epoch(epoch, bar), **self.validate(epoch)}
+                name = f"{progress}: " if isinstance(progress, str) else ""
+                row = {"epoch": epoch, **self.train_epoch(epoch, bar, name), **self.validate(epoch)}
                 row["seconds"] = time.perf_counter() - start
                 self.record_epoch(row)
                 if checkpoint:
@@ -161,7 +163,7 @@ class Trainer:
                 if log:
                     log(dict(row))
 
-    def train_epoch(self, epoch, bar):
+    def train_epoch(self, epoch, bar, name=""):
         """Update the parameters once with every batch; return the mean loss and accuracy during the epoch."""
         x_train, N, n = self.data.x_train, len(self.data.x_train), self.config.batch_size
         loss_function, _ = LOSSES[self.config.loss]
@@ -180,7 +182,8 @@ class Trainer:
                 self.engine.flush_denormals(vector)
             total_loss += loss * rows
             total_correct += accuracy(Y_hat[seen], Y[seen]) * rows
-            bar.set_description(f"epoch {epoch}/{self.config.epochs}, loss {total_loss / seen.stop:.4f}", refresh=False)
+            progress = f"{name}epoch {epoch}/{self.config.epochs}, loss {total_loss / seen.stop:.4f}"
+            bar.set_description(progress, refresh=False)
             bar.update(math.ceil(rows / n))
         if not np.isfinite(self.params.theta).all():
             raise self.diverged(epoch, self.steps_per_epoch)
@@ -262,7 +265,8 @@ class Trainer:
         """Return the history as a data frame, one row per epoch; see `model_train`."""
         import pandas as pd  # imported here because it is slow to import
 
-        history = pd.DataFrame(self.finished.history, columns=COLUMNS)
+        rows = self.finished.history
+        history = pd.DataFrame(rows, columns=COLUMNS, dtype=None if rows else float)
         history.attrs = {
             "data": getattr(self.data, "name", "data"), "best_epoch": self.finished.best_epoch,
             "interrupted": interrupted, "config": asdict(self.config), "threads": self.threads,
@@ -340,8 +344,9 @@ def model_train(
         (N, C) one-hot, ``x_val`` and ``y_val`` (or None).
     log : callable, optional
         Called after each epoch with its row of the history, a dict.
-    progress : bool, default=True
-        Show a progress bar; never if the environment variable CI is set, or standard error is not a terminal.
+    progress : bool or str, default=True
+        Show a progress bar; a text names the training in it. There is none if the environment variable CI is set, or
+        if standard error is neither a terminal nor a notebook.
     checkpoint : str or path-like, optional
         A file to which the training state is written after every epoch.
     resume : bool, default=False
@@ -383,7 +388,8 @@ def model_train(
     >>> params, history = model_train(data, epochs=3, hidden_size=64, optimizer="adam")  # doctest: +SKIP
     """
     config = Config.from_dict(hyperparameters)
-    check_bool("progress", progress)
+    if not isinstance(progress, str):
+        check_bool("progress", progress)
     if log is not None and not callable(log):
         raise ValueError(f"log={log!r} must be a function of one argument, a row of the history")
     resumable = check_checkpoint(checkpoint, check_bool("resume", resume))
@@ -395,6 +401,86 @@ def model_train(
     except KeyboardInterrupt:
         interrupted = True
     return trainer.best_params(), trainer.history(interrupted)
+
+
+def train_each(data, configurations, *, seeds=(0,), **hyperparameters):
+    """Train each configuration with each seed, and return the histories.
+
+    Parameters
+    ----------
+    data : Dataset
+        The data.
+    configurations : dict of dict
+        For each name the hyperparameters that distinguish this configuration.
+    seeds : sequence of int, default=(0,)
+        The seeds.
+    **hyperparameters
+        The hyperparameters that all configurations have in common.
+
+    Returns
+    -------
+    dict of list of pandas.DataFrame
+        For each name one history per seed, as `model_train` returns them. A training that diverged has the epochs
+        before, and ``attrs["diverged"]``. Ctrl-C, or the notebook's stop button, ends the whole comparison: the
+        history of the current training is then marked as interrupted, and so are the empty ones of those not started.
+
+    Examples
+    --------
+    >>> train_each(data, {"small": {"hidden_size": 32}, "large": {"hidden_size": 256}}, epochs=3)  # doctest: +SKIP
+    """
+    histories, interrupted = {name: [] for name in configurations}, False
+    for (name, configuration), seed in itertools.product(configurations.items(), seeds):
+        values = {"seed": seed} | hyperparameters | configuration
+        try:
+            if interrupted:
+                history = empty_history(data, Config.from_dict(values))
+            else:
+                _, history = model_train(data, progress=str(name), **values)
+        except TrainingDiverged as error:
+            history = error.history
+            history.attrs["diverged"] = True
+        histories[name].append(history)
+        interrupted = history.attrs["interrupted"]
+    return histories
+
+
+def empty_history(data, config):
+    """Return the history of a training that was interrupted before its first epoch."""
+    import pandas as pd
+
+    history = pd.DataFrame([], columns=COLUMNS, dtype=float)
+    name = getattr(data, "name", "data")
+    history.attrs = {"data": name, "best_epoch": None, "interrupted": True, "config": asdict(config)}
+    return history
+
+
+def last_epochs(histories, names):
+    """Return a table of the last epoch of each training.
+
+    Parameters
+    ----------
+    histories : dict of list of pandas.DataFrame
+        The histories that `train_each` returned; a key is a tuple with one entry for each of `names`, or one value.
+    names : sequence of str
+        The columns for the entries of the keys.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per training: the columns `names`, ``seed``, and those of the history. They are NaN if the training
+        diverged, and if it was interrupted in the first epoch.
+    """
+    import pandas as pd
+
+    rows = []
+    for key, runs in histories.items():
+        for history in runs:
+            config = history.attrs["config"]
+            failed = history.attrs.get("diverged") or history.empty
+            row = dict.fromkeys(COLUMNS, math.nan) if failed else history.iloc[-1].to_dict()
+            entries = key if isinstance(key, tuple) else (key,)
+            rows.append(dict(zip(names, entries, strict=True)) | {"seed": config["seed"]} | row)
+    return pd.DataFrame(rows, columns=[*names, "seed", *COLUMNS])
 
 
 def check_data(data):
@@ -426,8 +512,11 @@ def check_checkpoint(path, resume):
 
 
 def progress_bar(progress, unit):
-    """Return a progress bar: text in a terminal, a widget in a notebook, nothing elsewhere or where CI is set."""
-    from tqdm.auto import tqdm  # slow to import
+    """Return a progress bar of one line of text that disappears at its end; none elsewhere or where CI is set.
+
+    It is text in a notebook too: a widget would remain in the saved file, where it cannot be displayed.
+    """
+    from tqdm import tqdm  # slow to import
 
     visible = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
     return tqdm(unit=unit, leave=False, disable=not (progress and visible) or bool(os.environ.get("CI")))

@@ -1,5 +1,9 @@
 """The importance of the hyperparameters, computed from the results of a search."""
 
+import numpy as np
+
+SCORING = "neg_mean_squared_error"  # R² is not defined for a single held-out trial
+
 
 def importance(results, metric="val_accuracy"):
     """Return the importance of each hyperparameter and its correlation with the metric, as in W&B's panel.
@@ -14,23 +18,28 @@ def importance(results, metric="val_accuracy"):
     Returns
     -------
     importances : pandas.DataFrame
-        One row per hyperparameter with several values: how much the predictions of a random forest degrade when the
-        values of this hyperparameter are permuted, normalised to a sum of 1.
+        One row per hyperparameter with several values: how much the predictions of a random forest for held-out trials
+        degrade when the values of this hyperparameter are permuted (mean of five folds), normalised to a sum of 1.
     correlations : pandas.DataFrame
         Pearson's correlation with the metric; a categorical hyperparameter has one row per value.
     """
     import pandas as pd
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.inspection import permutation_importance
+    from sklearn.model_selection import KFold
 
     results = results.dropna(subset=metric)
     searched = results.columns[results.columns.get_loc("reason") + 1 : -1]
     values = results[searched].map(lambda value: str(value) if isinstance(value, (list, tuple)) else value)
     values = values[[name for name in searched if name != "seed" and len(set(values[name])) > 1]]
     codes = values.apply(lambda column: column if column.dtype.kind in "if" else column.astype("category").cat.codes)
-    forest = RandomForestRegressor(300, random_state=0).fit(codes, results[metric])
-    degradation = permutation_importance(forest, codes, results[metric], n_repeats=20, random_state=0).importances_mean
-    degradation = degradation.clip(min=0)  # below 0 by chance
+    folds = []
+    for fitted, held_out in KFold(min(5, len(codes)), shuffle=True, random_state=0).split(codes):
+        forest = RandomForestRegressor(50, random_state=0).fit(codes.iloc[fitted], results[metric].iloc[fitted])
+        part = codes.iloc[held_out], results[metric].iloc[held_out]
+        permuted = permutation_importance(forest, *part, n_repeats=10, random_state=0, scoring=SCORING)
+        folds.append(permuted.importances_mean)
+    degradation = np.mean(folds, axis=0).clip(min=0)  # below 0 by chance
     importances = pd.Series(degradation / (degradation.sum() or 1), values.columns, name="importance")
     correlations = pd.get_dummies(values, dtype=float).corrwith(results[metric]).rename("correlation")
     return importances.sort_values(ascending=False).to_frame(), correlations.sort_values().to_frame()

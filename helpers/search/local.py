@@ -64,14 +64,13 @@ def search(
     Returns
     -------
     pandas.DataFrame
-        One row per finished trial; see `trials_frame`.
+        One row per finished trial; see `trials_frame`. ``attrs["interrupted"]`` tells whether Ctrl-C, or the
+        notebook's stop button, ended the search; the same call continues it, with the same storage.
 
     Raises
     ------
     ValueError
         If the sweep, the storage, the results file or another argument is not valid.
-    KeyboardInterrupt
-        On Ctrl-C. The same call continues with the same storage.
     """
     sweep = read_sweep(source)
     trials = check_int("trials", trials if trials is not None else sweep.run_cap or 20)
@@ -84,21 +83,22 @@ def search(
     study = job.open()
     if results:
         check_results_file(results, sweep)
+    interrupted = False
     with progress_bar(progress, "trial") as bar:
         bar.reset(total=trials)
         show = functools.partial(show_progress, bar, study, sweep, results, {})
         show()
-        if workers == 1:
-            job.run(study, data, after_trial=show)
-        else:
-            left = trials - len(finished_trials(study))
-            killed = run_in_processes(
-                Job.work, [(job,)] * min(workers, left), workers, on_result=lambda _: None, poll=show
-            )
-            if len(killed) == min(workers, left) > 0:
-                raise ChildProcessError("every worker was killed; run the same search again to continue it")
+        try:
+            if workers == 1:
+                job.run(study, data, after_trial=show)
+            else:
+                job.run_in_workers(trials - len(finished_trials(study)), workers, poll=show)
+        except KeyboardInterrupt:
+            interrupted = True
         show()
-    return trials_frame(study, sweep)
+    frame = trials_frame(study, sweep)
+    frame.attrs["interrupted"] = interrupted
+    return frame
 
 
 def show_progress(bar, study, sweep, results, shown):
@@ -133,6 +133,13 @@ class Job:
         study = self.open()
         study.sampler.reseed_rng()  # workers that start together must draw different values
         self.run(study)
+
+    def run_in_workers(self, left, workers, poll):
+        """Run the `left` trials in parallel processes; call `poll` now and then."""
+        count = min(workers, left)
+        killed = run_in_processes(Job.work, [(self,)] * count, workers, on_result=lambda _: None, poll=poll)
+        if len(killed) == count > 0:
+            raise ChildProcessError("every worker was killed; run the same search again to continue it")
 
     def run(self, study, data=None, after_trial=lambda: None):
         """Run trials until enough are finished; wait while other workers run the last ones."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import precision_recall_fscore_support
 
 from helpers import predict
 from helpers.data import CLASS_NAMES
@@ -73,3 +74,53 @@ def test_invalid_files_exit_code_2(model, tmp_path, capsys):
             predict.main([str(word) for word in arguments])
         assert caught.value.code == 2
         assert words in capsys.readouterr().err
+
+
+@pytest.fixture
+def only_sample(sample, monkeypatch):
+    """No data set but the sample."""
+    monkeypatch.setattr("helpers.data.load_data", lambda dataset, allow_sample: sample)
+
+
+def test_test_prints_scores(model, sample, only_sample, capsys):
+    assert predict.main([str(model), "--test"]) == 0
+    params, config, _ = load_model(model)
+    Y_hat = predict_all(params, sample.x_test, **config.prediction)
+    true, predicted = sample.y_test.argmax(axis=1), Y_hat.argmax(axis=1)
+    scores = precision_recall_fscore_support(true, predicted, average="macro")[:3]
+    expected = ", ".join(
+        f"{name} {value:.4f}" for name, value in zip(("precision", "recall", "f1-score"), scores, strict=True)
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        f"{sample.name}: test accuracy {np.mean(true == predicted):.4f}", f"macro average: {expected}",
+    ]  # fmt: skip
+
+
+def test_images_and_test_set_in_one_call(model, sample, only_sample, tmp_path, capsys):
+    path = write_image(sample.x_test[0], tmp_path / "a.png")
+    assert predict.main([str(model), path, "--test"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(sample.name)
+    assert lines[2].startswith(f"{path}: ")
+
+
+def test_nothing_to_do_exits_with_code_2(model, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        predict.main([str(model)])
+    assert "name at least one image, or add --test" in capsys.readouterr().err
+
+
+def test_test_needs_a_network_for_a_known_data_set(tmp_path, capsys):
+    save_model(tmp_path / "a.npz", intial_weights(1, 2), Config(num_layers=1, hidden_size=2), "abcdefghij")
+    with pytest.raises(SystemExit, match="2"):
+        predict.main([str(tmp_path / "a.npz"), "--test"])
+    assert "--test needs a network for the classes of fashion_mnist or mnist" in capsys.readouterr().err
+
+
+def test_test_without_data_returns_1(model, monkeypatch, capsys):
+    def missing(dataset, allow_sample):
+        raise FileNotFoundError("Fashion-MNIST is not on this machine")
+
+    monkeypatch.setattr("helpers.data.load_data", missing)
+    assert predict.main([str(model), "--test"]) == 1
+    assert "error: Fashion-MNIST is not on this machine" in capsys.readouterr().err

@@ -87,6 +87,25 @@ def test_invalid_flags_exit_code_2(words, message, capsys):
     assert re.search(message, capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["-w_d", "0.5"], "weight_decay", 0.5),
+        (["-wd", "0.5"], "weight_decay", 0.5),
+        (["-l", "mse"], "loss", "mean_squared_error"),
+        (["-l", "MSE"], "loss", "mean_squared_error"),
+        (["-w_i", "xavier"], "weight_init", "Xavier"),
+        (["-w_i", "zeros"], "weight_init", "zeros"),
+        (["-nhl", "2", "-sz", "64", "32"], "hidden_size", (64, 32)),
+        (["-nhl", "2", "-sz", "[64, 32]"], "hidden_size", (64, 32)),
+        (["-nhl", "2", "-sz", "64,32"], "hidden_size", (64, 32)),
+        (["-sz", "64"], "hidden_size", 64),
+    ],
+)
+def test_flags_in_the_spellings_of_the_course(words, name, value):
+    assert read_arguments(words)[name] == value
+
+
 @pytest.mark.slow
 def test_help_is_light():
     code = (

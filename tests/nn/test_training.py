@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import math
 import os
 import sys
@@ -19,7 +20,7 @@ from helpers.nn.initialization import intial_weights
 from helpers.nn.metrics import evaluate
 from helpers.nn.network import backward_propagation, forward_propagation
 from helpers.nn.optimizers import OPTIMIZERS
-from helpers.nn.training import COLUMNS, Trainer, TrainingDiverged, model_train
+from helpers.nn.training import COLUMNS, Trainer, TrainingDiverged, last_epochs, model_train, train_each
 from tests.support import textbook
 from tests.support.datasets import batches, blobs
 
@@ -310,6 +311,58 @@ def test_trainer_invalid_data_refused(data):
         Trainer(dataclasses.replace(data, y_train=data.y_train * 2), Config())
 
 
+# ---- several trainings ----
+
+TINY = {"num_layers": 1, "hidden_size": 4, "epochs": 2}
+
+
+def test_train_each_trains_every_configuration_with_every_seed(data):
+    configurations = {"a": {"optimizer": "sgd"}, ("b", 1): {"learning_rate": 0.01}}
+    histories = train_each(data, configurations, seeds=(0, 3), **TINY)
+    assert list(histories) == ["a", ("b", 1)]
+    for name, configuration in configurations.items():
+        for seed, history in zip((0, 3), histories[name], strict=True):
+            _, alone = model_train(data, seed=seed, **configuration, **TINY)
+            assert history.drop(columns="seconds").equals(alone.drop(columns="seconds"))
+            assert history.attrs["config"]["seed"] == seed
+
+
+def test_train_each_keeps_the_epochs_before_a_divergence(data):
+    configurations = {"huge": {"optimizer": "sgd", "learning_rate": 1e30, "activation": "identity"}, "usual": {}}
+    histories = train_each(data, configurations, **TINY)
+    table = last_epochs(histories, ("name",))
+    assert histories["huge"][0].attrs["diverged"]
+    assert len(histories["usual"][0]) == 2
+    assert table["val_loss"].isna().tolist() == [True, False]
+    assert table["name"].tolist() == ["huge", "usual"]
+    assert table["seed"].tolist() == [0, 0]
+
+
+def test_last_epochs_splits_keys_into_columns(data):
+    histories = train_each(data, {("sgd", 0.1): {"optimizer": "sgd", "learning_rate": 0.1}}, seeds=(3,), **TINY)
+    [row] = last_epochs(histories, ("optimizer", "learning_rate")).to_dict("records")
+    [history] = histories["sgd", 0.1]
+    assert row == {"optimizer": "sgd", "learning_rate": 0.1, "seed": 3} | history.iloc[-1].to_dict()
+
+
+def test_train_each_ends_at_an_interrupt(data, monkeypatch):
+    fit, trained = Trainer.fit, []
+
+    def interrupted(self, **arguments):
+        trained.append(self.config.hidden_size)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        fit(self, **arguments)
+
+    monkeypatch.setattr(Trainer, "fit", interrupted)
+    histories = train_each(data, {n: {"hidden_size": n} for n in (2, 3, 4)}, num_layers=1, epochs=1)
+    assert trained == [2, 3]
+    assert list(histories) == [2, 3, 4]
+    assert [history.attrs["interrupted"] for [history] in histories.values()] == [False, True, True]
+    assert [history.attrs["config"]["hidden_size"] for [history] in histories.values()] == [2, 3, 4]
+    assert last_epochs(histories, ("size",))["val_loss"].isna().tolist() == [False, True, True]
+
+
 # ---- threads and the progress bar ----
 
 
@@ -333,6 +386,17 @@ def test_progress_bar_visible_in_terminal_only(ci, terminal, visible, monkeypatc
         assert bar.disable is not visible
     with contextlib.closing(training.progress_bar(False, "batch")) as bar:
         assert bar.disable
+
+
+def test_progress_bar_names_the_training_and_leaves_nothing(data, monkeypatch):
+    stderr = io.StringIO()
+    stderr.isatty = lambda: True
+    monkeypatch.delenv("CI")
+    monkeypatch.setattr(sys, "stderr", stderr)
+    model_train(data, progress="small network", **TINY)
+    assert "small network: epoch 1/2, loss" in stderr.getvalue()
+    assert stderr.getvalue().rpartition("\r")[2] == ""
+    assert stderr.getvalue().split("\r")[-2].strip() == ""
 
 
 def test_progress_bar_without_stderr(data, monkeypatch):

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOK = json.loads((ROOT / "DL_Assignment1.ipynb").read_text("utf-8"))
+PATH = ROOT / "DL_Assignment1.ipynb"
+NOTEBOOK = json.loads(PATH.read_text("utf-8"))
 CELLS = NOTEBOOK["cells"]
 CODE = [cell for cell in CELLS if cell["cell_type"] == "code"]
 TEXT = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "markdown"]
@@ -40,9 +41,9 @@ def test_outputs_contain_no_error_or_warning():
 
 def test_cells_are_small_and_explained():
     sizes = sorted(len(lines(cell)) for cell in CODE)
-    assert statistics.median(sizes) <= 4
-    assert sizes[int(0.9 * len(sizes))] <= 12
-    assert sizes[-1] <= 20
+    assert statistics.median(sizes) <= 5
+    assert sizes[int(0.9 * len(sizes))] <= 14
+    assert sizes[-1] <= 24
     assert 0.7 <= len(TEXT) / len(CODE) <= 1.4
 
 
@@ -52,13 +53,6 @@ def test_headings_have_one_title_and_match_the_links():
     sections = [title.replace(" ", "-") for level, title in headings if level == "##"]
     assert re.findall(r"\]\(#(.+?)\)", TEXT[0]) == sections
     assert len(sections) >= 12
-
-
-def test_sections_start_with_import_from_helpers():
-    for number in range(1, 13):
-        start = next(i for i, cell in enumerate(CELLS) if "".join(cell["source"]).startswith(f"## {number} "))
-        first = next(cell for cell in CELLS[start:] if cell["cell_type"] == "code")
-        assert lines(first)[0].startswith("from helpers"), f"section {number}"
 
 
 def test_outputs_are_from_full_fashion_mnist():
@@ -79,8 +73,21 @@ def test_metadata_contain_nothing_specific_to_one_run():
     assert {tag for cell in CODE for tag in cell["metadata"].get("tags", [])} == {"nbval-ignore-output"}
 
 
-def test_outputs_contain_figures():
-    assert sum("image/png" in output.get("data", {}) for output in OUTPUTS) >= 18
+FIGURES = [output for output in OUTPUTS if "image/png" in output.get("data", {})]
+
+
+def test_figures_have_alternative_text():
+    assert len(FIGURES) >= 30
+    assert all(len(figure["metadata"]["image/png"]["alt"]) > 40 for figure in FIGURES)
+
+
+def test_file_is_small_enough_for_previews():
+    assert PATH.stat().st_size < 1_600_000
+
+
+def test_outputs_contain_no_widget_and_no_progress_bar():
+    assert occurrences("application/vnd.jupyter.widget-view+json") == 0
+    assert occurrences("it/s]") == 0
 
 
 def test_readme_contains_figures():
@@ -88,3 +95,10 @@ def test_readme_contains_figures():
     paths = re.findall(r"!\[.+\]\((.+)\)", readme)
     assert paths
     assert all((ROOT / path).read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def test_code_and_listings_have_at_most_100_columns():
+    listings = [output["data"]["text/markdown"] for output in OUTPUTS if "text/markdown" in output.get("data", {})]
+    shown = ["".join(cell["source"]) for cell in CODE] + ["".join(listing) for listing in listings]
+    assert len(listings) >= 12
+    assert not [line for text in shown for line in text.splitlines() if len(line) > 100]

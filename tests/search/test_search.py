@@ -127,9 +127,11 @@ def test_interrupted_grid_covers_every_point_once(data, monkeypatch, tmp_path):
         fit(self, **arguments)
 
     monkeypatch.setattr(Trainer, "fit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        search(spec, trials=10, data=data, progress=False, storage=storage)
+    stopped = search(spec, trials=10, data=data, progress=False, storage=storage)
+    assert stopped.attrs["interrupted"]
+    assert len(stopped) == 2
     results = search(spec, trials=10, data=data, progress=False, storage=storage, seed=7)
+    assert not results.attrs["interrupted"]
     assert sorted(results.hidden_size) == [2, 3, 4, 5]
     assert len(trained) == 5
     assert trained.count(trained[2]) == 2
@@ -146,8 +148,7 @@ def test_grid_interrupted_twice_covers_every_point(data, monkeypatch, tmp_path):
 
     monkeypatch.setattr(Trainer, "fit", interrupted)
     for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            search(spec, data=data, progress=False, storage=storage)
+        assert search(spec, data=data, progress=False, storage=storage).attrs["interrupted"]
     results = search(spec, data=data, progress=False, storage=storage)
     assert len(results.astype({"hidden_size": str}).drop_duplicates(["hidden_size", "optimizer"])) == len(results) == 9
 

@@ -1,0 +1,83 @@
+"""Each section of the notebook runs in a fresh process: on the sample, and after the stop button was pressed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CELLS = json.loads((ROOT / "DL_Assignment1.ipynb").read_text("utf-8"))["cells"]
+SAMPLE = """
+import helpers.data
+from tests.support.datasets import sample_arrays
+helpers.data.load_raw = lambda dataset, allow_sample: (*sample_arrays(dataset), True)
+"""
+STOP = """
+from helpers.nn.training import Trainer
+def stop_early(self, *arguments, train_epoch=Trainer.train_epoch):
+    if len(self.finished.history) == {epochs}:
+        raise KeyboardInterrupt
+    return train_epoch(self, *arguments)
+Trainer.train_epoch = stop_early
+"""
+
+
+def sections():
+    """Return ``{number: [source of each code cell]}``."""
+    result, number = {}, 0
+    for cell in CELLS:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and source.startswith(f"## {number + 1} "):
+            number += 1
+        elif cell["cell_type"] == "code":
+            result.setdefault(number, []).append(source)
+    return result
+
+
+SECTIONS = sections()
+TRAINING = [
+    number
+    for number, cells in SECTIONS.items()
+    if any("model_train(" in c or "train_each(" in c or "search(" in c for c in cells)
+]
+
+
+def run_section(number, folder, prelude=""):
+    """Run the section's cells in a process of their own, without any data set but the sample."""
+    for name in ("helpers", "tests", "sweep.yaml"):
+        (folder / name).symlink_to(ROOT / name)
+    code = "\n".join([SAMPLE, prelude, *SECTIONS[number]])
+    environment = os.environ | {"MPLBACKEND": "agg"}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout
+
+
+def test_there_are_twelve_sections():
+    assert list(SECTIONS) == list(range(1, 13))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SECTIONS)
+def test_section_runs_alone_on_the_sample(number, tmp_path):
+    output = run_section(number, tmp_path)
+    assert ("(sample)" in output) == (number not in (2, 12))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("number", TRAINING)
+def test_section_runs_to_its_end_after_the_stop_button(number, epochs, tmp_path):
+    """Each training is interrupted in its first epoch, or in its second one."""
+    run_section(number, tmp_path, STOP.format(epochs=epochs))
