@@ -68,8 +68,10 @@ def difference(name, value, expected, N=1):
         return f"{name} is None. Does the function end with `return`?"
     value = np.asarray(value)
     if value.shape != expected.shape:
-        hint = " Did you swap the two factors of the product, or forget a transpose?" if value.ndim == 2 else ""
-        return f"{name} has the shape {value.shape}; it must have {expected.shape}.{hint}"
+        hint = "Did you swap the two factors of the product, or forget a transpose?"
+        if value.ndim != expected.ndim:
+            hint = "Over which axis must the sum run, and is keepdims needed?"
+        return f"{name} has the shape {value.shape}; it must have {expected.shape}. {hint}"
     if not np.isfinite(value).all():
         return f"{name} contains NaN or infinity."
     close = functools.partial(np.allclose, rtol=1e-4, atol=1e-7)
@@ -103,11 +105,16 @@ def numerical_gradient(loss, theta, epsilon=1e-6):
 def check_derivative(f, derivative):
     """Check a derivative that is written in terms of the output H = f(A) of the function."""
     A = np.linspace(-3, 3, 13)
-    H = f(A)
-    problem = difference("the derivative", derivative(H.copy()), (f(A + 1e-6) - f(A - 1e-6)) / 2e-6)
-    if problem and np.allclose(derivative(A.copy()), (f(A + 1e-6) - f(A - 1e-6)) / 2e-6, rtol=1e-4):
+    H, expected = f(A), (f(A + 1e-6) - f(A - 1e-6)) / 2e-6
+    value = derivative(H.copy())
+    problem = difference("the derivative", value, expected)
+    if problem is None or value is None or np.shape(value) != A.shape:
+        return problem
+    if np.allclose(derivative(A.copy()), expected, rtol=1e-4):
         return "your formula is right in terms of a; write it in terms of h = f(a)."
-    return problem
+    i = abs(value - expected).argmax()
+    at = f"at a = {A[i]:g}, where h = {H[i]:.4f}, it is {value[i]:.4f}; the numerical derivative is {expected[i]:.4f}."
+    return at if problem.startswith("the derivative[") else problem
 
 
 @check
@@ -130,7 +137,7 @@ def check_standard_deviation(deviation, width, layers=10):
     if 0.5 < ratio < 1.5:
         return None
     direction = "grow" if ratio > 1 else "shrink"
-    return f"with {deviation:g} the activations {direction} by a factor of {ratio:.2g} in {layers} layers."
+    return f"with {deviation:g} the activations {direction} to {ratio:.2g} times their size in {layers} layers."
 
 
 @check
@@ -199,6 +206,9 @@ def eve(
     theta -= learning_rate / d * m_hat / (np.sqrt(v_hat) + epsilon)
 
 
+LOSSES_OF_STEPS = (2.0, 1.0, 15.0, 14.9, 3.0)  # their relative changes are in the range of Eve's clip, above and below
+
+
 @check
 def check_optimizer(rule, reference=eve, steps=5, **hyperparameters):
     """Check an update rule against a reference with the same signature, step by step."""
@@ -208,7 +218,11 @@ def check_optimizer(rule, reference=eve, steps=5, **hyperparameters):
     names = list(inspect.signature(rule).parameters)[3 : 3 + len(ours.state)]
     for t in range(1, steps + 1):
         g, before = rng.normal(size=3), ours.theta.copy()
-        loss = {"loss": 2.0 / t + 0.1 * t} if "loss" in inspect.signature(reference).parameters else {}
+        loss = (
+            {"loss": LOSSES_OF_STEPS[(t - 1) % len(LOSSES_OF_STEPS)]}
+            if "loss" in inspect.signature(reference).parameters
+            else {}
+        )
         rule(ours.theta, g.copy(), t, *ours.state, **loss, **hyperparameters)
         reference(theirs.theta, g.copy(), t, *theirs.state, **loss, **hyperparameters)
         unchanged = [name for name, array in zip(names, ours.state, strict=True) if not array.any()]
@@ -219,15 +233,20 @@ def check_optimizer(rule, reference=eve, steps=5, **hyperparameters):
             )
         if unchanged:
             return f"the state {', '.join(unchanged)} is still zero after the update. Update it in place: `m[:] = …`."
-        ours.step, theirs.step = ours.theta - before, theirs.theta - before
-        if not np.allclose(ours.theta, theirs.theta, rtol=1e-7):
-            if np.allclose(-ours.step, theirs.step, rtol=1e-5):
-                return "the step has the wrong sign: theta must move against the gradient."
-            ratio = float(np.mean(ours.step / theirs.step))
-            hint = "Are the bias corrections applied?"
-            if t > 1:
-                hint = "Those before it are correct. Does the new part of the rule act on the step?"
-            return f"update {t} is {ratio:.4g} times the expected one on average. {hint}"
+        for name, array, expected in zip(names, ours.state, theirs.state, strict=True):
+            if not np.allclose(array, expected, rtol=1e-6):
+                i = abs(array - expected).argmax()
+                values = f"{name}[{i}] is {array[i]:.6g}; it must be {expected[i]:.6g}"
+                return f"after update {t}, {values}. Is the equation complete, and is {name} updated in place?"
+        step, expected = ours.theta - before, theirs.theta - before
+        if np.allclose(-step, expected, rtol=1e-5):
+            return "the step has the wrong sign: theta must move against the gradient."
+        if not np.allclose(step, expected, rtol=1e-5):
+            ratio = float(np.mean(step / expected))
+            return (
+                f"the state is correct, and update {t} is {ratio:.4g} times the expected one on average. Are the bias "
+                "corrections applied, and every part of the step?"
+            )
     return None
 
 
@@ -240,7 +259,8 @@ def check_learning_rate(data, learning_rate, optimizer="sgd"):
     loss = {}
     for rate in (learning_rate, learning_rate / 4, learning_rate * 4):
         try:
-            _, history = model_train(part, optimizer=optimizer, learning_rate=rate, epochs=2, progress=False)
+            settings = {"optimizer": optimizer, "learning_rate": rate, "epochs": 2, "schedule": "cosine"}
+            _, history = model_train(part, progress=False, **settings)
             loss[rate] = history["val_loss"].iloc[-1]
         except TrainingDiverged:
             loss[rate] = math.inf
@@ -256,10 +276,13 @@ def check_learning_rate(data, learning_rate, optimizer="sgd"):
 
 
 @check
-def check_names(names, expected, hint):
-    """Check a set of names, such as classes; their order does not matter."""
-    names = {names} if isinstance(names, str) else set(names)
-    wrong, missing = names - set(expected), set(expected) - names
+def check_names(names, expected, allowed, hint):
+    """Check a set of names, such as those of classes; their order does not matter."""
+    names = [names] if isinstance(names, str) else list(names)
+    unknown = [repr(name) for name in names if name not in allowed]
+    if unknown:
+        return f"unknown: {', '.join(unknown)}. Write the names as texts: {', '.join(map(repr, allowed))}."
+    wrong, missing = sorted(set(names) - set(expected)), len(set(expected) - set(names))
     if wrong:
-        return f"{', '.join(sorted(wrong))} does not belong here. {hint}"
-    return f"{len(missing)} more. {hint}" if missing else None
+        return f"not correct: {', '.join(wrong)}. {hint}"
+    return f"correct so far, but incomplete. {hint}" if missing else None

@@ -514,9 +514,12 @@ def check_checkpoint(path, resume):
 def progress_bar(progress, unit):
     """Return a progress bar of one line of text that disappears at its end; none elsewhere or where CI is set.
 
-    It is text in a notebook too: a widget would remain in the saved file, where it cannot be displayed.
+    It is text in a notebook too, on standard output: a widget would remain in the saved file, where it cannot be
+    displayed.
     """
     from tqdm import tqdm  # slow to import
 
-    visible = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
-    return tqdm(unit=unit, leave=False, disable=not (progress and visible) or bool(os.environ.get("CI")))
+    notebook = "ipykernel" in sys.modules
+    visible = notebook or (sys.stderr is not None and sys.stderr.isatty())
+    disable = not (progress and visible) or bool(os.environ.get("CI"))
+    return tqdm(unit=unit, leave=False, disable=disable, file=sys.stdout if notebook else sys.stderr)

@@ -388,15 +388,20 @@ def test_progress_bar_visible_in_terminal_only(ci, terminal, visible, monkeypatc
         assert bar.disable
 
 
-def test_progress_bar_names_the_training_and_leaves_nothing(data, monkeypatch):
-    stderr = io.StringIO()
-    stderr.isatty = lambda: True
+@pytest.mark.parametrize("notebook", [False, True])
+def test_progress_bar_names_the_training_and_leaves_an_empty_line(notebook, data, monkeypatch):
+    """In a notebook it is written to standard output, and it is text, which the saved file can display."""
+    written = io.StringIO()
+    written.isatty = lambda: not notebook
     monkeypatch.delenv("CI")
-    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    if notebook:
+        monkeypatch.setitem(sys.modules, "ipykernel", None)
+    monkeypatch.setattr(sys, "stdout" if notebook else "stderr", written)
     model_train(data, progress="small network", **TINY)
-    assert "small network: epoch 1/2, loss" in stderr.getvalue()
-    assert stderr.getvalue().rpartition("\r")[2] == ""
-    assert stderr.getvalue().split("\r")[-2].strip() == ""
+    assert "small network: epoch 1/2, loss" in written.getvalue()
+    assert written.getvalue().endswith("\r")
+    assert written.getvalue().split("\r")[-2].strip() == ""
 
 
 def test_progress_bar_without_stderr(data, monkeypatch):

@@ -1,6 +1,7 @@
 """The exercises: each solution is accepted, and typical mistakes are explained in words."""
 
 import ast
+import inspect
 import json
 import re
 from dataclasses import replace
@@ -75,6 +76,9 @@ def forgets_state(theta, g, t, m, v, *, learning_rate=0.001):
     theta -= learning_rate * m
 
 
+GARMENTS = ("Coat", "Shirt")
+
+
 @pytest.mark.parametrize(
     ("check", "arguments", "message"),
     [
@@ -83,8 +87,8 @@ def forgets_state(theta, g, t, m, v, *, learning_rate=0.001):
         ("derivative", (np.tanh, lambda H: 1 / 0), "your code raises ZeroDivisionError"),
         ("number", ("4.6", 4.6, "hint"), "'4.6' is not a number"),
         ("number", (2.3, 4.6, "Think of 100 classes."), "2.3 is not the answer. Think of 100 classes."),
-        ("standard_deviation", (0.05, 512), "shrink by a factor of 0.087 in 10 layers"),
-        ("standard_deviation", (0.1, 512), "grow by a factor of"),
+        ("standard_deviation", (0.05, 512), "shrink to 0.087 times their size in 10 layers"),
+        ("standard_deviation", (0.1, 512), "grow to 89 times their size"),
         ("output_gradient", (lambda Y_hat, Y: Y_hat - Y,), "dA is 5 times too large, and there are 5 samples"),
         ("output_gradient", (lambda Y_hat, Y: (Y_hat - Y) / 25,), "5 times too small"),
         ("output_gradient", (lambda Y_hat, Y: (Y - Y_hat) / 5,), "dA has the wrong sign"),
@@ -93,7 +97,7 @@ def forgets_state(theta, g, t, m, v, *, learning_rate=0.001):
         ("layer_gradients", (layer(lambda dW, db, dH: (dW.T, db, dH)),), r"shape \(3, 4\); it must have \(4, 3\)"),
         ("layer_gradients", (layer(lambda dW, db, dH: (-dW, db, dH)),), "dW has the wrong sign"),
         ("layer_gradients", (layer(lambda dW, db, dH: (dW / 5, db, dH)),), "the factor 1/N occurs once too often"),
-        ("layer_gradients", (layer(lambda dW, db, dH: (dW, db[None], dH)),), r"db has the shape \(1, 3\)"),
+        ("layer_gradients", (layer(lambda dW, db, dH: (dW, db[None], dH)),), "Over which axis must the sum run"),
         ("layer_gradients", (layer(lambda dW, db, dH: (dW, db, dH + 1)),), r"dH\[\d, \d\] is .+; the num"),
         ("layer_gradients", (lambda H, W, dA: H.T @ dA,), "must return three arrays"),
         ("optimizer", (forgets_theta, optimizers.adam), "theta has not changed. Update it in place"),
@@ -101,11 +105,15 @@ def forgets_state(theta, g, t, m, v, *, learning_rate=0.001):
         ("optimizer", (adam_with(lambda m, v, m_hat, v_hat: -m_hat / v_hat**0.5), optimizers.adam), "the wrong sign"),
         (
             "optimizer", (adam_with(lambda m, v, m_hat, v_hat: m / v**0.5), optimizers.adam),
-            "update 1 is 3.162 times the expected one on average. Are the bias corrections applied",
+            "the state is correct, and update 1 is 3.162 times the expected one on average. Are the bias corrections",
         ),
         ("optimizer", (optimizers.adam, exercises.eve), "unexpected keyword argument 'loss'"),
-        ("names", ({"Shirt"}, {"Coat"}, "Read the row."), "Shirt does not belong here. Read the row."),
-        ("names", (["Coat"], {"Coat", "Shirt"}, "Read the row."), "1 more. Read the row."),
+        ("names", ({"Shirt"}, {"Coat"}, GARMENTS, "Read the row."), "not correct: Shirt. Read the row."),
+        ("names", ("Coat", {"Coat", "Shirt"}, GARMENTS, "Read the row."), "correct so far, but incomplete. Read"),
+        ("names", (["Coats", 2], {"Coat"}, GARMENTS, ""), "unknown: 'Coats', 2. Write the names as texts: 'Coat'"),
+        ("derivative", (np.tanh, lambda H: None), "the derivative is None. Does the function end with `return`"),
+        ("derivative", (np.tanh, lambda H: H * (1 - H)), "at a = .+, where h = .+, it is .+; the numerical"),
+        ("derivative", (np.tanh, lambda H: 1.0), "the derivative has the shape"),
     ],
 )  # fmt: skip
 def test_mistakes_are_explained(check, arguments, message, capsys):
@@ -156,6 +164,32 @@ def test_claim_holds_on_complete_results_of_the_full_data(data, capsys):
     for training in (history, {"a": [history]}):
         exercises.claim(False, data, training)
         assert "a training was stopped early" in capsys.readouterr().out
+
+
+def eve_with(old, new):
+    """Return Eve with a changed line."""
+    source = inspect.getsource(exercises.eve)
+    assert old in source
+    namespace = {"np": np}
+    exec(source.replace(old, new), namespace)
+    return namespace["eve"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("1 / c, c)", "0, np.inf)", "after update 3, d[0] is 1.013; it must be 1.009"),
+        ("np.minimum(loss, f)", "f", "after update 2, d[0] is 0.9995; it must be 1."),
+        ("if t == 1:", "if False:", "after update 1, d[0] is "),
+        ("d[:] = beta3", "d = beta3", "after update 3, d[0] is 1; it must be 1.009. Is the equation"),
+        ("f[:] = loss", "f = loss", "the state f is still zero after the update. Update it in place"),
+        ("learning_rate / d *", "learning_rate *", "the state is correct, and update 3 is 1.009 times"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_eve_are_explained(old, new, message, capsys):
+    with np.errstate(all="ignore"):
+        exercises.check_optimizer(eve_with(old, new))
+    assert capsys.readouterr().out.startswith(f"Not yet: {message}")
 
 
 def test_eve_is_adam_while_the_loss_changes_by_its_own_size():
