@@ -493,13 +493,15 @@ def accuracy_by(table, x, title, source, by=None, log=True):
     with figure(size=(7.5, 4.4), title=title, alt=alt, source=source) as (_, axis):
         for (name, rows), style in zip(groups.items(), itertools.cycle(MARKED_CURVES)):
             values = rows.dropna(subset="val_accuracy").groupby(x)["val_accuracy"].agg(["mean", "min", "max"])
-            error = values["mean"] - values["min"], values["max"] - values["mean"]
-            axis.errorbar(values.index, values["mean"], error, **style, markersize=7, capsize=4, label=_words(name))
+            mean, low, high = (values[column].to_numpy() for column in ("mean", "min", "max"))
+            error = mean - low, high - mean
+            axis.errorbar(values.index, mean, error, **style, markersize=7, capsize=4, label=_words(name))
         if log:
             positive = table.loc[table[x] > 0, x]
-            axis.set_xscale("symlog", linthresh=positive.min()) if len(positive) < len(table) else axis.set_xscale(
-                "log"
-            )
+            if len(positive) < len(table):
+                axis.set_xscale("symlog", linthresh=positive.min())
+            else:
+                axis.set_xscale("log")
             values = sorted(table[x].unique())
             if len(" ".join(map(_decimal, values))) <= 40:
                 axis.xaxis.set_major_locator(FixedLocator(values))

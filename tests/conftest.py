@@ -52,6 +52,7 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(question)
         if item.path.suffix == ".ipynb":
             item.add_marker("slow")
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(autouse=True)

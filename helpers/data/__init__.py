@@ -61,7 +61,7 @@ def load_data(dataset="fashion_mnist", *, validation_split=0.1, seed=0, allow_sa
     ----------
     dataset : {"fashion_mnist", "mnist"}, default="fashion_mnist"
         The data set. Its files are taken from the first of: the folder ``fashion-mnist/`` or ``mnist/`` in
-        ``$DATASETS_DIR``; Keras's cache; the system package; a download by Keras.
+        ``$DATASETS_DIR``; Keras's cache; the system package; a download.
     validation_split : float, default=0.1
         Fraction of the training images that is held out; 0 for none.
     seed : int, default=0

@@ -7,10 +7,13 @@ each file is verified before the file is used.
 import contextlib
 import gzip
 import hashlib
+import http.client
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 import warnings
 import zlib
 from importlib.util import find_spec
@@ -56,6 +59,8 @@ SAMPLE_SHA256 = {
 # SHA-256 of mnist.npz, the one file in which Keras keeps MNIST
 KERAS_MNIST = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
+BASE_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"  # where Keras downloads both data sets
+BACKENDS = ("jax", "torch", "tensorflow")  # without one of them Keras cannot be imported
 SYSTEM_FOLDER = Path("/usr/share/datasets")  # of the package dataset-fashion-mnist of Debian and Ubuntu
 SAMPLE_FOLDER = Path(__file__).parent / "samples"
 
@@ -90,7 +95,7 @@ def load_raw(dataset, allow_sample):
     if (SYSTEM_FOLDER / folder).is_dir():
         return read_folder(SYSTEM_FOLDER / folder, digests), "the system package", False
     try:
-        return download(dataset, cache), "a download by Keras", False
+        return download(dataset, cache), "a download", False
     except ConnectionError as error:
         if damage:
             raise DamagedFile(f"{damage}. A new download failed: {error}") from None
@@ -162,14 +167,18 @@ def read_keras_cache(dataset, cache):
 
 
 def download(dataset, cache):
-    """Let Keras download a data set to a temporary folder, verify it, and move it into the cache.
+    """Download a data set to a temporary folder, verify it, and move it into the cache.
 
-    Thus the cache never holds an incomplete file, and several processes may download at once. A cache that cannot be
-    written stays as it is. Raises ConnectionError if the download fails or is damaged.
+    Keras downloads it where it has a backend, urllib elsewhere: the same files, from the same address, to the same
+    places. Thus the cache never holds an incomplete file, and several processes may download at once. A cache that
+    cannot be written stays as it is. Raises ConnectionError if the download fails or is damaged.
     """
     try:
         with tempfile.TemporaryDirectory() as home:
-            load_with_keras(dataset, home)
+            if keras_backend():
+                load_with_keras(dataset, home)
+            else:
+                load_with_urllib(dataset, home)
             downloaded = Path(home) / "datasets"
             arrays = read_keras_cache(dataset, downloaded)
             with contextlib.suppress(OSError):
@@ -189,15 +198,36 @@ def download(dataset, cache):
     return arrays
 
 
+def keras_backend():
+    """Return the first backend that is installed beside Keras, or None."""
+    return next((name for name in BACKENDS if find_spec(name)), None) if find_spec("keras") else None
+
+
+def load_with_urllib(dataset, home):
+    """Download the files of the data set to where Keras would put them, with `home` as KERAS_HOME.
+
+    Raises ConnectionError for any failure.
+    """
+    files = {"fashion_mnist": [f"fashion-mnist/{name}.gz" for name in FILES], "mnist": ["mnist.npz"]}
+    for name in files[dataset]:
+        target = Path(home, "datasets", name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        url = f"{BASE_URL}/{target.name}"
+        try:
+            with urllib.request.urlopen(url, timeout=30) as response, open(target, "wb") as file:
+                shutil.copyfileobj(response, file)
+        except (OSError, http.client.HTTPException) as error:
+            raise ConnectionError(f"{url}: {error}") from None
+
+
 def load_with_keras(dataset, home):
     """Load the data set with Keras in a separate process, with `home` as KERAS_HOME.
 
     Keras reads its configuration once, when it is imported, and the configuration may name a backend that is not
     installed; here the first installed backend is used. Raises ConnectionError for any failure.
     """
-    backend = next((name for name in ("openvino", "jax", "torch", "tensorflow") if find_spec(name)), "")
     code = f"import socket; socket.setdefaulttimeout(30); import keras; keras.datasets.{dataset}.load_data()"
-    environment = os.environ | {"KERAS_HOME": home, "KERAS_BACKEND": backend}
+    environment = os.environ | {"KERAS_HOME": home, "KERAS_BACKEND": keras_backend() or ""}
     result = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, errors="replace", check=False
     )

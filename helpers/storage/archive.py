@@ -34,11 +34,16 @@ def write_archive(path, kind, metadata, arrays):
         If the file cannot be written; an existing file is then unchanged.
     TypeError
         If JSON cannot represent the metadata.
+    ValueError
+        If an array holds Python objects, which only pickle could store.
     """
+    objects = [name for name, array in arrays.items() if array.dtype.hasobject]
+    if objects:
+        raise ValueError(f"{', '.join(objects)} holds Python objects, which are not stored (allow_pickle=False)")
     header = {"kind": kind, "version": VERSION, "arrays": sorted(arrays), "content": metadata}
     header = np.array(json.dumps(header))
     with atomic_write(path) as file:
-        np.savez(file, allow_pickle=False, metadata=header, **arrays)
+        np.savez(file, metadata=header, **arrays)
 
 
 def read_archive(path, kind):

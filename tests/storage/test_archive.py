@@ -49,7 +49,7 @@ def change_header(path, **changes):
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     header = json.loads(arrays.pop("metadata").item()) | changes
-    np.savez(path, allow_pickle=False, metadata=np.array(json.dumps(header)), **arrays)
+    np.savez(path, metadata=np.array(json.dumps(header)), **arrays)
 
 
 def remove_member(path, name):
