@@ -192,7 +192,7 @@ def eve(
 ):
     """Eve: d ← β₃d + (1−β₃) clip(|L − f| / min(L, f), 1/c, c);  θ ← θ − (η/d) m̂ / (√v̂ + ε).
 
-    Koushik & Hayashi 2016, Algorithm 1, with L* = 0. m̂ and v̂ are those of Adam, and d = 1 for t = 1. `loss` is L of
+    Hayashi, Koushik & Neubig 2016, with L* = 0. m̂ and v̂ are those of Adam, and d = 1 for t = 1. `loss` is L of
     this step; d and f, the loss of the step before, hold the same number in every entry.
     """
     m[:] = beta1 * m + (1 - beta1) * g
