@@ -432,7 +432,7 @@ def optimizer_path(paths, loss, title):
         axes[0].grid(visible=False)
 
 
-def learning_curves(histories, title, column="val_accuracy", ylim=None):
+def learning_curves(histories, title, column="val_accuracy"):
     """Plot one column of several training histories.
 
     Parameters
@@ -444,8 +444,6 @@ def learning_curves(histories, title, column="val_accuracy", ylim=None):
         The title of the figure.
     column : str, default="val_accuracy"
         The column to plot.
-    ylim : tuple of float, optional
-        The limits of the y axis.
     """
     runs = {name: runs if isinstance(runs, list) else [runs] for name, runs in histories.items()}
     counts = [len(several) for several in runs.values() if len(several) > 1]
@@ -465,11 +463,10 @@ def learning_curves(histories, title, column="val_accuracy", ylim=None):
                 low, high = values.min(axis=1), values.max(axis=1)
                 axis.fill_between(values.index, low, high, color=style["color"], alpha=0.2, linewidth=0)
         _format_epochs(axis, column)
-        axis.set_ylim(ylim)
         _legend(axis, shown)
 
 
-def accuracy_by(table, x, title, source, by=None, log=True):
+def accuracy_by(table, x, title, source, by=None):
     """Plot the validation accuracy against a hyperparameter: mean and range over the seeds.
 
     Parameters
@@ -478,13 +475,11 @@ def accuracy_by(table, x, title, source, by=None, log=True):
         One row per run with the columns `x`, `by`, ``seed`` and ``val_accuracy``. Runs that diverged, whose accuracy
         is NaN, are left out.
     x : str
-        The hyperparameter of the x axis, a number.
+        The hyperparameter of the x axis, a positive number; the axis is logarithmic.
     title, source : str
         The title of the figure, and the name of the data set.
     by : str, optional
         The hyperparameter that the curves differ in.
-    log : bool, default=True
-        Whether the x axis is logarithmic. The value 0 is then at its left end.
     """
     groups = dict(tuple(table.groupby(by, sort=False))) if by else {"": table}
     curves = f"; curves by {_words(by)}: {_sentence(groups)}" if by else ""
@@ -496,16 +491,11 @@ def accuracy_by(table, x, title, source, by=None, log=True):
             mean, low, high = (values[column].to_numpy() for column in ("mean", "min", "max"))
             error = mean - low, high - mean
             axis.errorbar(values.index, mean, error, **style, markersize=7, capsize=4, label=_words(name))
-        if log:
-            positive = table.loc[table[x] > 0, x]
-            if len(positive) < len(table):
-                axis.set_xscale("symlog", linthresh=positive.min())
-            else:
-                axis.set_xscale("log")
-            values = sorted(table[x].unique())
-            if len(" ".join(map(_decimal, values))) <= 40:
-                axis.xaxis.set_major_locator(FixedLocator(values))
-            axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xscale("log")
+        values = sorted(table[x].unique())
+        if len(" ".join(map(_decimal, values))) <= 40:
+            axis.xaxis.set_major_locator(FixedLocator(values))
+        axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _decimal(float(value))))
         _percent(axis.yaxis)
         axis.set(xlabel=_words(x), ylabel=f"validation accuracy\n(mean and range of {seeds})")
@@ -544,30 +534,23 @@ def training_curves(history, title):
         _legend_below(fig, axes[0])
 
 
-def lines(curves, title, source=None, *, xlabel, ylabel, yscale="linear", start=1):
-    """Plot sequences of numbers against their position.
+def lines(curves, title, source, *, xlabel, ylabel):
+    """Plot sequences of numbers against their position, counted from 1.
 
     Parameters
     ----------
     curves : dict of str to sequence of float
         The sequences, by the name for the legend.
-    title : str
-        The title of the figure.
-    source : str, optional
-        The name of the data set.
+    title, source : str
+        The title of the figure, and the name of the data set.
     xlabel, ylabel : str
         The labels of the axes.
-    yscale : {"linear", "log"}, default="linear"
-        The scale of the y axis.
-    start : int, default=1
-        The position of the first number.
     """
-    scale = " with a logarithmic scale" if yscale == "log" else ""
-    alt = f"Line plot of {ylabel} against {xlabel}{scale}; curves: {_sentence(map(_words, curves))}"
+    alt = f"Line plot of {ylabel} against {xlabel}; curves: {_sentence(map(_words, curves))}"
     with figure(size=(7.5, 4.3), title=title, alt=alt, source=source) as (_, axis):
         for (name, values), style in zip(curves.items(), itertools.cycle(CURVES)):
-            axis.plot(range(start, start + len(values)), values, **style, label=_words(name))
-        axis.set(xlabel=xlabel, ylabel=ylabel, yscale=yscale)
+            axis.plot(range(1, len(values) + 1), values, **style, label=_words(name))
+        axis.set(xlabel=xlabel, ylabel=ylabel)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(axis)
 

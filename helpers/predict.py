@@ -29,7 +29,7 @@ def read_image(path):
 
 
 def print_test_scores(params, config, names, allow_sample):
-    """Print accuracy, loss, and macro averages of precision, recall and F1 score on the test set of these classes."""
+    """Print accuracy, and macro averages of precision, recall and F1 score on the test set of these classes."""
     from helpers.data import CLASS_NAMES, load_data  # slow to import
     from helpers.nn import metrics
 
