@@ -1,13 +1,18 @@
 """The code of DL_Assignment1.ipynb.
 
-nn        the neural network in NumPy
-data      Fashion-MNIST and MNIST: sources, split, scaling
-search    the local hyperparameter search
-storage   atomic writing and checked reading of files
-results   the results of searches and recipes, as CSV files
-plots     the figures of the notebook
-tracking  Weights & Biases
-cli       functions shared by the commands
+nn            the neural network in NumPy
+data          Fashion-MNIST and MNIST: sources, split, scaling
+search        the local hyperparameter search
+storage       atomic writing and checked reading of files
+results       the results of searches and recipes, as CSV files
+plots         the figures of the notebook
+tracking      Weights & Biases
+cli           functions shared by the commands
+requirements  the check that Python and the packages are recent enough
 
 The commands are ``python -m helpers.train``, ``helpers.sweep``, ``helpers.recipes`` and ``helpers.predict``.
 """
+
+from helpers import requirements
+
+requirements.check()

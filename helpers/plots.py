@@ -489,7 +489,7 @@ def accuracy_by(table, x, title, source, by=None):
         for (name, rows), style in zip(groups.items(), itertools.cycle(MARKED_CURVES)):
             values = rows.dropna(subset="val_accuracy").groupby(x)["val_accuracy"].agg(["mean", "min", "max"])
             mean, low, high = (values[column].to_numpy() for column in ("mean", "min", "max"))
-            error = mean - low, high - mean
+            error = np.array([mean - low, high - mean])
             axis.errorbar(values.index, mean, error, **style, markersize=7, capsize=4, label=_words(name))
         axis.set_xscale("log")
         values = sorted(table[x].unique())
