@@ -32,12 +32,15 @@ def error(reason):
 
 @contextmanager
 def signals():
-    """Turn the first SIGTERM or SIGINT into a KeyboardInterrupt; later ones, and all after `ignore`, raise nothing.
+    """Turn the first SIGTERM, SIGINT or SIGHUP into a KeyboardInterrupt.
+
+    Later signals raise nothing, nor do signals after `ignore`.
 
     Yields
     ------
     SimpleNamespace
-        ``exit_code``: 0, or 128 plus the number of the first signal (130 for Ctrl-C, 143 for SIGTERM);
+        ``exit_code``: 0, or 128 plus the number of the first signal (130 for Ctrl-C, 143 for SIGTERM,
+        129 for SIGHUP, which a closed terminal sends);
         ``ignore()``: from now on signals only set the exit code.
     """
     state = SimpleNamespace(exit_code=0, raising=True)
@@ -53,7 +56,8 @@ def signals():
 
     state.ignore = ignore
     main_thread = threading.current_thread() is threading.main_thread()  # handlers can be set only there
-    handled = (signal.SIGINT, signal.SIGTERM) if main_thread else ()
+    names = ("SIGINT", "SIGTERM", "SIGHUP") if main_thread else ()
+    handled = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP
     previous = {
         number: signal.signal(number, handle) for number in handled if signal.getsignal(number) != signal.SIG_IGN
     }
@@ -64,21 +68,60 @@ def signals():
             signal.signal(number, handler)
 
 
+class Output:
+    """A stream that loses what cannot be written instead of raising an error: the disk is full, the pipe is closed.
+
+    Attributes
+    ----------
+    error : OSError or None
+        The first error.
+    """
+
+    def __init__(self, stream):
+        self.stream, self.error = stream, None
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, text):
+        """Write the text, or lose it."""
+        self.attempt(self.stream.write, text)
+        return len(text)
+
+    def flush(self):
+        """Flush the stream."""
+        self.attempt(self.stream.flush)
+
+    def attempt(self, action, *arguments):
+        """Call `action`; after an error everything goes to the null device, also what is still in the buffer."""
+        try:
+            action(*arguments)
+        except OSError as error:
+            self.error = self.error or error
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.stream.fileno())
+            os.close(null)
+
+
 def run(main):
     """Call a command's `main` and exit with its exit code.
 
-    Characters that the terminal cannot show are escaped. If the output pipe is closed, as after ``| head``, the exit
-    code is 1, without a traceback.
+    Characters that the terminal cannot show are escaped. If the output cannot be written, the command continues
+    without, and the exit code is 1 at least; a closed pipe, as after ``| head``, is not reported.
     """
     for stream in (sys.stdout, sys.stderr):
         if stream:  # None if it is closed
             stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = (stream and Output(stream) for stream in (sys.stdout, sys.stderr))
     try:
         code = main()
-        print(end="", flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # avoids a second report at exit
-        code = 1
     except KeyboardInterrupt:
         code = 130
+    if sys.stdout:
+        sys.stdout.flush()
+        lost = sys.stdout.error
+        if lost:
+            code = code or 1
+            if not isinstance(lost, BrokenPipeError):
+                error(f"the output could not be written: {lost}")
     sys.exit(code)

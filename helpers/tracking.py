@@ -31,6 +31,8 @@ class Recorder:
         The W&B project, its user or team (None: the account's default) and the name of the run.
     config : dict
         The hyperparameters given by the user.
+    **options
+        More arguments of ``wandb.init``, such as ``group`` and ``job_type``.
 
     Attributes
     ----------
@@ -38,13 +40,14 @@ class Recorder:
         The hyperparameters to use: under an agent, the sweep's values replace the given ones.
     """
 
-    def __init__(self, project, entity, name, config):
+    def __init__(self, project, entity, name, config, **options):
         os.environ.setdefault("WANDB_SILENT", "true")
-        self.run, self.broken, self.failed = None, False, False
+        self.run, self.broken, self.failed, self.epochs = None, False, False, 0
         reason = reason_offline()
         self.mode = "offline" if reason else os.environ.get("WANDB_MODE", "online")
+        options |= {"project": project, "entity": entity, "name": name, "config": config}
         try:
-            reason = self.start(project, entity, name, config) or reason
+            reason = self.start(options) or reason
         except KeyboardInterrupt:
             wandb.teardown(exit_code=130)
             raise
@@ -58,22 +61,28 @@ class Recorder:
             print(f"W&B records nothing ({reason})")
         self.config = dict(self.run.config)
 
-    def start(self, project, entity, name, config):
+    def start(self, options):
         """Start the run in the requested mode, else offline, else disabled; return why a mode failed, or None."""
         reason = None
         for mode in dict.fromkeys((self.mode, "offline")):
             settings = wandb.Settings(**QUIET, **WANDB_TIMEOUTS)
             try:
-                self.run = wandb.init(
-                    project=project, entity=entity, name=name, config=config, mode=mode, settings=settings
-                )
+                self.run = wandb.init(**options, mode=mode, settings=settings)
             except Exception as error:  # W&B refuses, does not answer, or cannot use the project's name
                 reason = first_line(error)
             else:
                 self.mode = mode
+                self.attempt(self.define_metrics)
                 return reason
-        self.mode, self.run = "disabled", wandb.init(config=config, mode="disabled")
+        self.mode, self.run = "disabled", wandb.init(config=options["config"], mode="disabled")
         return reason
+
+    def define_metrics(self):
+        """Plot every metric against the epoch; the summary holds the best validation accuracy and loss."""
+        self.run.define_metric("epoch")
+        self.run.define_metric("*", step_metric="epoch")
+        self.run.define_metric("val_accuracy", step_metric="epoch", summary="max")
+        self.run.define_metric("val_loss", step_metric="epoch", summary="min")
 
     def update_config(self, config):
         """Record the hyperparameters in use, defaults included."""
@@ -81,6 +90,7 @@ class Recorder:
 
     def log(self, row):
         """Record the row of one epoch."""
+        self.epochs += 1
         self.attempt(lambda: self.run.log(row))
 
     def summary(self, **values):
@@ -106,22 +116,38 @@ class Recorder:
 
         self.attempt(send)
 
-    def results(self, params, history, Y_hat, data):
-        """Record the confusion matrix, the weights as an artifact, and the history as a CSV file."""
+    def results(self, params, history, Y_hat, data, *, upload_weights=False):
+        """Record the confusion matrix, and the history and the weights as files.
+
+        The weights are uploaded, as an artifact, if `upload_weights` is true, or if no finished run of the sweep has a
+        higher validation accuracy: weights of every run would fill the storage of an account.
+        """
         labels, predicted = data.y_val.argmax(axis=1).tolist(), Y_hat.argmax(axis=1).tolist()
         confusion = {"y_true": labels, "preds": predicted, "class_names": list(data.class_names)}
 
         def write_files():
             self.folder.mkdir(parents=True, exist_ok=True)
             history.to_csv(self.folder / "history.csv", index=False)
-            np.savez(self.folder / "weights.npz", **layer_arrays(params))
-            artifact = wandb.Artifact(f"weights-{self.run.id}", type="model")
-            artifact.add_file(str(self.folder / "weights.npz"))
-            self.run.log_artifact(artifact)
+            weights = self.folder / "weights.npz"
+            np.savez(weights, **layer_arrays(params))
+            if upload_weights or self.is_best_of_sweep(history["val_accuracy"].max()):
+                artifact = wandb.Artifact(f"weights-{self.run.sweep_id or self.run.id}", type="model")
+                artifact.add_file(str(weights))
+                self.run.log_artifact(artifact)
 
         self.attempt(lambda: self.run.log({"confusion_matrix": wandb.plot.confusion_matrix(**confusion)}))
         if self.mode != "disabled":
             self.attempt(write_files)
+
+    def is_best_of_sweep(self, accuracy):
+        """Return whether this run belongs to a sweep, and no finished run of it has a higher validation accuracy."""
+        if not self.run.sweep_id or self.mode != "online":
+            return False
+        path, order = f"{self.run.entity}/{self.run.project}", "-summary_metrics.val_accuracy"
+        finished = {"sweep": self.run.sweep_id, "state": "finished"}
+        runs = wandb.Api(timeout=CONNECT_TIMEOUT).runs(path, filters=finished, order=order, per_page=1, lazy=False)
+        best = next((run.summary.get("val_accuracy") for run in runs), None)
+        return best is None or accuracy >= best
 
     def finish(self, exit_code):
         """Close the run, once; W&B shows it as failed if the exit code is not 0."""

@@ -16,7 +16,11 @@ from helpers.nn.config import HYPERPARAMETERS, Config, rule_defaults
 from helpers.nn.training import Trainer, TrainingDiverged, check_checkpoint
 from helpers.nn.validation import check_choice, check_int_or_none, check_path, describe_limits
 
-NON_CONFIG_ARGS = ("threads", "test", "allow_sample", "wandb_project", "wandb_entity", "checkpoint", "resume", "model")
+NON_CONFIG_ARGS = (
+    "threads", "test", "allow_sample", "wandb_project", "wandb_entity", "log_gradients", "log_weights", "checkpoint",
+    "resume", "model",
+)  # fmt: skip
+PROBE = 1000  # training images for --log_gradients
 
 
 def build_parser():
@@ -24,6 +28,16 @@ def build_parser():
     parser = cli.parser("helpers.train", __doc__)
     parser.add_argument("-wp", "--wandb_project", metavar="NAME", default="DA6401-assignment-1", help="W&B project")
     parser.add_argument("-we", "--wandb_entity", metavar="NAME", help="W&B user or team (default: set in the account)")
+    parser.add_argument(
+        "--log_gradients",
+        action="store_true",
+        help="after each epoch, record the norm of each layer's gradient and the share of dead ReLU units",
+    )
+    parser.add_argument(
+        "--log_weights",
+        action="store_true",
+        help="upload the weights as an artifact (without it: only those of the best run so far of a sweep)",
+    )
     parser.add_argument(
         "-d",
         "--dataset",
@@ -104,9 +118,10 @@ def main(arguments=None):
     """Train, print and record; return the exit code.
 
     0; 1 if training diverged, there are no data or the model cannot be written; 2 for arguments that are not valid;
-    130 after Ctrl-C and 143 after SIGTERM, which both stop training, keep the finished epochs and close the W&B run.
-    Under a W&B agent, which gives up after a few exit codes other than 0, the exit code is 0 if training diverged or
-    was stopped by SIGTERM.
+    130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, which stop training, keep the finished epochs and close
+    the W&B run. Under a W&B agent, which gives up after a few exit codes other than 0, the exit code is 0 if training
+    diverged or was stopped. A run that the agent stopped after an epoch or more, as early termination does, is
+    recorded as finished: Bayesian search then reads the accuracy that it had.
     """
     args = read_arguments(arguments)
     recorder, code = None, 0
@@ -126,11 +141,14 @@ def main(arguments=None):
             raise
         signals.ignore()
         code = signals.exit_code or code
+        under_agent = "WANDB_SWEEP_ID" in os.environ
         if recorder:
-            recorder.finish(code)
+            stopped = under_agent and signals.exit_code and recorder.epochs
+            if stopped:
+                recorder.summary(stopped=True)
+            recorder.finish(0 if stopped else code)
     code = signals.exit_code or code
-    stopped_or_diverged = signals.exit_code == 143 or (recorder and recorder.failed)
-    return 0 if "WANDB_SWEEP_ID" in os.environ and stopped_or_diverged else code
+    return 0 if under_agent and (signals.exit_code or (recorder and recorder.failed)) else code
 
 
 def run_name(config):
@@ -168,8 +186,11 @@ def train(recorder, args):
 
     def log(row):
         tqdm.write("  ".join(f"{value:>{len(name)}.4g}" for name, value in row.items()))  # above the progress bar
+        if args["log_gradients"] and row["epoch"] == len(trainer.finished.history):  # not an epoch of the checkpoint
+            row |= metrics.layer_diagnostics(trainer.params, *probe, config)
         recorder.log(row)
 
+    probe = data.x_train[:PROBE], data.y_train[:PROBE]
     print("  ".join(COLUMNS))
     interrupted = False
     try:
@@ -199,7 +220,7 @@ def train(recorder, args):
         loss, accuracy = metrics.evaluate(params, data.x_test, data.y_test, loss=config.loss, **config.prediction)
         print(f"{data.name}: test accuracy {accuracy:.4f}, loss {loss:.4f}")
         recorder.summary(test_accuracy=accuracy, test_loss=loss)
-    recorder.results(params, history, Y_hat, data)
+    recorder.results(params, history, Y_hat, data, upload_weights=args["log_weights"])
     return code
 
 

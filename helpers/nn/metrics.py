@@ -3,8 +3,8 @@
 import numpy as np
 
 from helpers.nn.augmentation import horizontal_flip
-from helpers.nn.functions import LOSSES
-from helpers.nn.network import forward_propagation
+from helpers.nn.functions import ACTIVATIONS, LOSSES, relu
+from helpers.nn.network import backward_propagation, forward_propagation
 from helpers.nn.validation import check_matrix, check_one_hot
 
 CHUNK = 1000  # images in one forward pass: enough for BLAS, little memory
@@ -136,3 +136,29 @@ def calibration(probability, correct, bins=15):
     table = rows.groupby(which).agg({"probability": "mean", "accuracy": "mean", "images": "sum"})
     gap = (table["accuracy"] - table["probability"]).abs()
     return table.reset_index(drop=True), float((gap * table["images"]).sum() / len(rows))
+
+
+def layer_diagnostics(params, X, Y, config):
+    """Return the norm of each layer's gradient, and the share of dead units of each hidden layer.
+
+    Parameters
+    ----------
+    params : Params
+        The parameters of the network.
+    X, Y : ndarray, shape (N, d_0) and (N, C)
+        Images and one-hot labels; the gradient is that of their mean loss, without dropout.
+    config : Config
+        Its activation, loss and weight_decay are used.
+
+    Returns
+    -------
+    dict of float
+        ``gradient_norm/W1`` …: the Euclidean norm of ∂loss/∂W_k. For ReLU also ``dead_units/layer1`` …: the fraction of
+        units that are 0 for every image in X.
+    """
+    H = forward_propagation(params, X, config.activation)
+    gradient = backward_propagation(params, H, Y, config.activation, config.loss, weight_decay=config.weight_decay)
+    values = {f"gradient_norm/W{k}": float(np.linalg.norm(dW)) for k, (dW, _) in enumerate(gradient.layers, 1)}
+    if ACTIVATIONS[config.activation][0] is relu:
+        values |= {f"dead_units/layer{k}": float((h <= 0).all(axis=0).mean()) for k, h in enumerate(H[1:-1], 1)}
+    return values

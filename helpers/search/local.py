@@ -19,6 +19,7 @@ from helpers.search.study import (
     import_optuna,
     open_study,
     requeue,
+    target_reached,
     trials_frame,
 )
 from helpers.search.sweep_file import Sweep, read_sweep
@@ -145,7 +146,7 @@ class Job:
         """Run trials until enough are finished; wait while other workers run the last ones."""
         optuna = import_optuna()
         datasets = {}
-        while len(finished_trials(study)) < self.trials:
+        while len(finished_trials(study)) < self.trials and not target_reached(study, self.sweep):
             if len(counted_trials(study)) < self.trials:
                 datasets = datasets or {
                     name: data or load_silently(name, self.allow_sample) for name in self.sweep.datasets

@@ -141,6 +141,15 @@ def best_value(values, sweep):
     return (max if sweep.goal == "maximize" else min)(values) if values else None
 
 
+def target_reached(study, sweep):
+    """Return whether the metric of a finished trial has reached the target of the sweep."""
+    if sweep.target is None:
+        return False
+    values = [value for trial in finished_trials(study) for value in trial.intermediate_values.values()]
+    best = best_value([*values, sweep.target], sweep)
+    return any(value == best for value in values)
+
+
 def trials_frame(study, sweep):
     """Return the finished trials as a data frame, one row per trial.
 

@@ -11,7 +11,14 @@ import yaml
 
 from helpers.data.sources import FOLDERS
 from helpers.nn.config import HYPERPARAMETERS, Config
-from helpers.nn.validation import check_choice, check_float, check_int, check_int_or_none
+from helpers.nn.validation import (
+    check_bool,
+    check_choice,
+    check_float,
+    check_float_or_none,
+    check_int,
+    check_int_or_none,
+)
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 METHODS = ("bayes", "random", "grid")
@@ -22,7 +29,8 @@ DISTRIBUTIONS = {  # the keys that each requires
 }  # fmt: skip
 KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap")
 WANDB_KEYS = ("program", "command", "project", "entity", "name", "description")
-SUBKEYS = {"metric": ("name", "goal"), "early_terminate": ("type", "min_iter", "eta")}
+SUBKEYS = {"metric": ("name", "goal", "target"), "early_terminate": ("type", "min_iter", "eta", "strict")}
+IMPUTE = ("latest", "best", "worst")  # what W&B's search takes as the metric of a run that failed
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ class Sweep:
     metric : str
         A column of the history.
     goal : {"maximize", "minimize"}
+    target : float or None
+        The search ends when a trial reaches this value of the metric.
     parameters : dict
         ``{hyperparameter: {"distribution": …, and "value", "values", or "min", "max" and perhaps "q"}}``
     early_terminate : dict or None
@@ -48,6 +58,7 @@ class Sweep:
     method: str
     metric: str
     goal: str
+    target: float | None
     parameters: dict
     early_terminate: dict | None
     run_cap: int | None
@@ -55,7 +66,7 @@ class Sweep:
 
     @property
     def fingerprint(self):
-        """Eight hexadecimal digits that identify the sweep, whatever its run_cap."""
+        """Eight hexadecimal digits that identify the sweep, whatever its run_cap and target."""
         content = [self.method, self.metric, self.goal, self.parameters, self.early_terminate]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -126,13 +137,17 @@ def parse_sweep(content):
             "min_iter": check_int("early_terminate.min_iter", early.get("min_iter", 1)),
             "eta": check_int("early_terminate.eta", early.get("eta", 3), ge=2),
         }
+    check_choice("metric.impute", metric.get("impute", "worst"), IMPUTE)
     ignored = [key for key in content if key in WANDB_KEYS]
     for name, known in SUBKEYS.items():
         ignored += [f"{name}.{key}" for key in content.get(name) or () if key not in known]
+    if early and not check_bool("early_terminate.strict", early.get("strict", True)):
+        ignored.append("early_terminate.strict")  # the local search compares the values at the same epoch: it is strict
     sweep = Sweep(
         method=check_choice("method", content.get("method"), METHODS),
         metric=check_choice("metric.name", metric["name"], METRICS),
         goal=check_choice("metric.goal", metric.get("goal", "minimize"), GOALS),
+        target=check_float_or_none("metric.target", metric.get("target")),
         parameters={name: parse_parameter(name, parameter) for name, parameter in parameters.items()},
         early_terminate=None if early is None else early_checked,
         run_cap=check_int_or_none("run_cap", content.get("run_cap")),

@@ -67,13 +67,50 @@ def test_agent_runs_sweep_parameters(tmp_path):
         assert run["config"]["learning_rate"] == rate
         assert run["config"]["dataset"] == "fashion_mnist"
         assert run["name"].startswith("hl_3_bs_128_ac_tanh_")
-        rows = [row for row in run["history"] if "epoch" in row]
+        rows = [row for row in run["history"] if "train_loss" in row]
         assert [row["epoch"] for row in rows] == [1, 2]
         assert all({"train_loss", "train_accuracy", "val_loss", "val_accuracy"} <= set(row) for row in rows)
         assert len(rows[0]["images"]["filenames"]) == 10
         assert any("confusion_matrix" in key for row in run["history"] for key in row)
-        assert (f"weights-{name}", "model") in server.artifacts
         assert run["exit_code"] == 0
+        assert run["summary"]["val_accuracy"] == max(row["val_accuracy"] for row in rows)
+        assert run["summary"]["epoch"] == 2
+
+
+def test_weights_of_the_best_run_of_a_sweep_are_uploaded(tmp_path):
+    """The second of three runs is better than the first; the third is worse, and uploads nothing."""
+    with serving([parameters(learning_rate=rate) for rate in (1e-4, 3e-3, 1e-5)]) as server:
+        env = environment(tmp_path, server.url)
+        call([WANDB, "sweep", "sweep.yaml"], env)
+        agent = call([WANDB, "agent", "--count", "3", f"me/DA6401-assignment-1/{SWEEP}"], env)
+        assert agent.returncode == 0, agent.stderr
+    first, second, third = (server.runs[name]["summary"]["val_accuracy"] for name in server.handed)
+    assert second > first > third
+    models = [name for name, kind in server.artifacts if kind == "model"]
+    assert models == [f"weights-{SWEEP}"] * 2
+    assert server.unknown == []
+
+
+@pytest.mark.parametrize("flags", [[], ["--log_weights"]])
+def test_weights_of_a_single_run_are_uploaded_if_asked(tmp_path, flags):
+    with serving() as server:
+        answer = train(environment(tmp_path, server.url), *flags)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == ""
+    assert [kind for _, kind in server.artifacts].count("model") == len(flags)
+    assert list(tmp_path.glob("wandb/*run-*/files/weights.npz"))
+
+
+def test_log_gradients(tmp_path):
+    with serving() as server:
+        answer = train(environment(tmp_path, server.url), "--log_gradients", "--num_layers=2")
+    assert answer.returncode == 0, answer.stderr
+    (run,) = server.runs.values()
+    rows = [row for row in run["history"] if "train_loss" in row]
+    names = {"gradient_norm/W1", "gradient_norm/W2", "gradient_norm/W3", "dead_units/layer1", "dead_units/layer2"}
+    assert len(rows) == 2
+    assert all(names <= set(row) for row in rows)
+    assert "gradient_norm" not in answer.stdout
 
 
 def test_diverged_run_does_not_stop_agent(tmp_path):
@@ -183,7 +220,7 @@ def test_proxy_is_respected(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "W&B records online" in result.stdout
     (run,) = server.runs.values()
-    assert [row["epoch"] for row in run["history"] if "epoch" in row] == [1, 2]
+    assert [row["epoch"] for row in run["history"] if "train_loss" in row] == [1, 2]
     assert run["exit_code"] == 0
 
 

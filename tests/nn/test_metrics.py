@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from helpers.nn.config import Config
 from helpers.nn.functions import LOSSES
 from helpers.nn.initialization import intial_weights
 from helpers.nn.metrics import (
@@ -12,10 +13,11 @@ from helpers.nn.metrics import (
     confident_errors,
     confusion_matrix,
     evaluate,
+    layer_diagnostics,
     per_class_scores,
     predict,
 )
-from helpers.nn.network import forward_propagation
+from helpers.nn.network import backward_propagation, forward_propagation
 
 # Six predictions for three classes; the third and the fifth are wrong.
 Y = np.eye(3)[[0, 0, 0, 1, 1, 2]]
@@ -130,3 +132,46 @@ def test_calibration_error_of_calibrated_predictions_near_zero():
     correct = rng.random(200_000) < probability
     assert calibration(probability, correct)[1] < 0.01
     assert calibration(probability, correct & (rng.random(200_000) < 0.8))[1] > 0.1
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_layer_diagnostics(loss):
+    """The norm is the derivative along the normalised gradient; a unit whose bias is very negative is dead."""
+    rng = np.random.default_rng(0)
+    X, labels = rng.random((9, 16)), np.eye(3)[rng.integers(0, 3, 9)]
+    params = intial_weights(2, 4, "He", inputs=16, classes=3, dtype=np.float64)
+    params.layers[0][1][:3] = -100
+    config = Config(num_layers=2, hidden_size=4, loss=loss, weight_decay=0.1)
+    values = layer_diagnostics(params, X, labels, config)
+    assert list(values) == [
+        "gradient_norm/W1",
+        "gradient_norm/W2",
+        "gradient_norm/W3",
+        "dead_units/layer1",
+        "dead_units/layer2",
+    ]
+    assert values["dead_units/layer1"] >= 3 / 4
+
+    def total(W, k):
+        W_k = params.layers[k][0]
+        before, W_k[:] = W_k.copy(), W
+        loss_of = LOSSES[loss][0](predict(params, X, activation="ReLU"), labels)
+        penalty = 0.05 * sum((other**2).sum() for other, _ in params.layers)
+        W_k[:] = before
+        return loss_of + penalty
+
+    H = forward_propagation(params, X, "ReLU")
+    gradient = backward_propagation(params, H, labels, "ReLU", loss, weight_decay=0.1)
+    for k in range(3):
+        W, direction = params.layers[k][0].copy(), gradient.layers[k][0] / np.linalg.norm(gradient.layers[k][0])
+        slope = (total(W + 1e-6 * direction, k) - total(W - 1e-6 * direction, k)) / 2e-6
+        assert values[f"gradient_norm/W{k + 1}"] == pytest.approx(slope, rel=1e-6)
+
+
+def test_layer_diagnostics_of_tanh_have_no_dead_units():
+    params = intial_weights(1, 4, "Xavier", inputs=16, classes=3, dtype=np.float64)
+    config = Config(num_layers=1, hidden_size=4, activation="tanh")
+    assert set(layer_diagnostics(params, np.ones((2, 16)), np.eye(3)[:2], config)) == {
+        "gradient_norm/W1",
+        "gradient_norm/W2",
+    }

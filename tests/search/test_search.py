@@ -81,6 +81,20 @@ def test_hyperband_prunes_poor_trials(data):
     assert (pruned.epochs_run < 3).any()
 
 
+@pytest.mark.parametrize(("goal", "metric"), [("maximize", "val_accuracy"), ("minimize", "val_loss")])
+def test_search_ends_when_the_target_is_reached(data, goal, metric, tmp_path):
+    """At the first trial that reaches it; the same search continues with a further target."""
+    sweep = SMALL | {"metric": {"name": metric, "goal": goal}}
+    values = search(sweep, trials=6, data=data, progress=False)[metric]
+    best = values.max() if goal == "maximize" else values.min()
+    sweep["metric"]["target"] = float(best)
+    until_target = search(sweep, trials=6, data=data, progress=False, storage=f"sqlite:///{tmp_path / 'a.db'}")
+    assert list(until_target[metric]) == list(values)[: list(values).index(best) + 1]
+    sweep["metric"]["target"] = 2.0 if goal == "maximize" else -1.0
+    again = search(sweep, trials=6, data=data, progress=False, storage=f"sqlite:///{tmp_path / 'a.db'}")
+    assert len(again) == 6
+
+
 def test_diverged_trial_fails_with_reason(data):
     wild = {
         "learning_rate": {"values": [1e308, 0.001]},

@@ -28,7 +28,8 @@ def test_project_sweep_is_course_grid():
     }  # fmt: skip
     assert sweep.early_terminate == {"min_iter": 2, "eta": 2}
     assert sweep.run_cap == 200
-    assert sweep.ignored == ("program", "command", "project")
+    assert sweep.target is None
+    assert sweep.ignored == ("program", "command", "project", "metric.impute")
 
 
 def test_project_sweep_values_are_valid_flags():
@@ -60,11 +61,19 @@ def test_parameter_distribution_is_inferred(given, distribution):
 
 def test_ignored_keys_are_listed():
     more = {"metric": GOOD["metric"] | {"target": 0.9}, "early_terminate": {"type": "hyperband", "s": 2}, "name": "x"}
-    assert read_sweep(GOOD | more).ignored == ("name", "metric.target", "early_terminate.s")
+    assert read_sweep(GOOD | more).ignored == ("name", "early_terminate.s")
+
+
+def test_loose_early_termination_is_named():
+    """The local search is always strict."""
+    sweeps = [
+        read_sweep(GOOD | {"early_terminate": {"type": "hyperband", "strict": strict}}) for strict in (True, False)
+    ]
+    assert [sweep.ignored for sweep in sweeps] == [(), ("early_terminate.strict",)]
 
 
 def test_fingerprint_depends_only_on_what_is_searched():
-    same = GOOD | {"program": "x.py", "run_cap": 3}
+    same = GOOD | {"program": "x.py", "run_cap": 3, "metric": GOOD["metric"] | {"target": 0.9, "impute": "best"}}
     other = GOOD | {"method": "bayes"}
     assert read_sweep(GOOD).fingerprint == read_sweep(same).fingerprint != read_sweep(other).fingerprint
 
@@ -73,6 +82,12 @@ def test_fingerprint_depends_only_on_what_is_searched():
     ("change", "words"),
     [
         ({"parameters": None}, "parameters is missing"),
+        (
+            {"metric": {"name": "val_accuracy", "impute": "mean"}},
+            "metric.impute='mean' is unknown; choose one of: latest, best, worst",
+        ),
+        ({"metric": {"name": "val_accuracy", "target": "high"}}, "metric.target='high' must be"),
+        ({"early_terminate": {"type": "hyperband", "strict": "yes"}}, "early_terminate.strict='yes' must be"),
         ({"parameters": {}}, "parameters is missing"),
         ({"metric": None}, "metric is missing"),
         ({"metric": {"name": "accuracy"}}, "metric.name='accuracy' is unknown.*val_accuracy"),

@@ -18,13 +18,14 @@ class Server(ThreadingHTTPServer):
     """Hand out `queue`, a list with the parameters of each run, and keep what each run sends in `runs`.
 
     trouble: "500" answers every request with an error; "hang" never answers.
+    early_terminate: a function of the runs and the name of one of them: whether the server stops it.
     """
 
     daemon_threads = True
 
-    def __init__(self, queue=(), trouble=None):
+    def __init__(self, queue=(), trouble=None, early_terminate=None):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.trouble, self.over = trouble, threading.Event()
+        self.trouble, self.over, self.early_terminate = trouble, threading.Event(), early_terminate
         self.queue, self.sockets = list(queue), []
         self.handed, self.runs, self.artifacts, self.sweep, self.unknown = [], {}, [], None, []
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -46,7 +47,7 @@ class Server(ThreadingHTTPServer):
                 each.shutdown(socket.SHUT_RDWR)
 
     def run(self, name):
-        new = {"config": {}, "name": None, "sweep": None, "history": [], "exit_code": None, "files": []}
+        new = {"config": {}, "name": None, "sweep": None, "history": [], "summary": {}, "exit_code": None, "files": []}
         return self.runs.setdefault(name, new)
 
     def answer(self, operation, given):
@@ -70,6 +71,8 @@ class Server(ThreadingHTTPServer):
             return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(self.commands(given))}}
         if operation == "UpsertBucket":
             return {"upsertBucket": {"bucket": self.bucket(given), "inserted": True}}
+        if operation == "Runs":
+            return {"project": self.finished_runs(given)}
         if operation == "ArtifactType":
             return {"project": None}
         if operation == "CreateRunFiles":
@@ -82,10 +85,41 @@ class Server(ThreadingHTTPServer):
             return {"createArtifact": {"artifact": artifact}}
         return None
 
+    def state(self, name):
+        """Return the state that W&B derives from the exit code of a run."""
+        return {None: "running", 0: "finished"}.get(self.runs[name]["exit_code"], "failed")
+
+    def finished_runs(self, given):
+        """Return the finished runs of a sweep, in descending order of their validation accuracy."""
+        assert (given["order"], json.loads(given["filters"])["state"]) == ("-summary_metrics.val_accuracy", "finished")
+        names = [name for name in self.runs if self.state(name) == "finished"]
+        names.sort(key=lambda name: -self.runs[name]["summary"]["val_accuracy"])
+        nodes = [
+            {
+                "id": name, "name": name, "displayName": name, "state": "finished", "sweepName": SWEEP, "tags": [],
+                "config": "{}", "summaryMetrics": json.dumps(self.runs[name]["summary"]), "systemMetrics": "{}",
+                "createdAt": "2026-01-01T00:00:00", "heartbeatAt": "2026-01-01T00:00:00",
+                "user": {"name": "me", "username": "me"},
+                "historyLineCount": 1, "group": None, "jobType": None, "readOnly": False, "description": None,
+            }
+            for name in names
+        ]  # fmt: skip
+        edges = [{"cursor": node["id"], "node": node} for node in nodes]
+        return {"runCount": len(nodes), "runs": {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}}
+
+    def to_stop(self, running):
+        """Return which of the running runs the server stops; see `early_terminate`."""
+        return [
+            name
+            for name in running
+            if name in self.runs and self.early_terminate and self.early_terminate(self.runs, name)
+        ]
+
     def commands(self, given):
-        """Return the commands for an agent: the next run, if it is idle."""
-        if json.loads(given.get("runState") or "{}"):
-            return []
+        """Return the commands for an agent: stop its runs, or start the next one if it is idle."""
+        running = json.loads(given.get("runState") or "{}")
+        if running:
+            return [{"type": "stop", "run_id": name} for name in self.to_stop(running)]
         if not self.queue:
             return [{"type": "exit"}]
         name = f"run{len(self.handed)}"
@@ -107,6 +141,8 @@ class Server(ThreadingHTTPServer):
         lines = sent.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
         run = self.run(name)
         run["history"] += [json.loads(line) for line in lines]
+        for line in sent.get("files", {}).get("wandb-summary.json", {}).get("content", []):
+            run["summary"] = json.loads(line)
         if sent.get("complete"):
             run["exit_code"] = sent.get("exitcode")
 
@@ -151,9 +187,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(queue=(), trouble=None):
+def serving(queue=(), **options):
     """Serve on a free port until the block ends."""
-    server = Server(queue, trouble)
+    server = Server(queue, **options)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield server
