@@ -10,7 +10,8 @@ tracking      Weights & Biases
 cli           functions shared by the commands
 requirements  the check that Python and the packages are recent enough
 
-The commands are ``python -m helpers.train``, ``helpers.sweep``, ``helpers.recipes`` and ``helpers.predict``.
+The commands are ``python -m helpers.train``, ``helpers.sweep``, ``helpers.recipes``, ``helpers.predict`` and
+``helpers.report``.
 """
 
 from helpers import requirements

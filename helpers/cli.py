@@ -23,6 +23,12 @@ def add_allow_sample(parser):
     parser.add_argument("--allow_sample", action="store_true", help=text)
 
 
+def add_wandb_project(parser):
+    """Add the flags that name the W&B project, with the course's short forms."""
+    parser.add_argument("-wp", "--wandb_project", metavar="NAME", default="DA6401-assignment-1", help="W&B project")
+    parser.add_argument("-we", "--wandb_entity", metavar="NAME", help="W&B user or team (default: set in the account)")
+
+
 def error(reason):
     """Print an error to standard error and return exit code 1."""
     with suppress(OSError, AttributeError, ValueError):  # standard error may be closed

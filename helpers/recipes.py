@@ -9,6 +9,8 @@ some recipes).
 
 import os
 import sys
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,8 +108,8 @@ RECIPES |= {
 RECIPES["fast-with-receptive-fields"] = Recipe("", FAST | {"receptive_field": 3}, test=False)
 
 
-def run(name, seed):
-    """Train the recipe once.
+def run(name, seed, wandb_project=None):
+    """Train the recipe once; record the run with W&B if a project is given.
 
     The test images are evaluated once, after the training, with the parameters of the epoch that has the best
     validation accuracy, or of the last epoch where nothing is held out. Precision and recall are macro averages.
@@ -133,7 +135,8 @@ def run(name, seed):
     config = Config(**recipe.hyperparameters, seed=seed)
     data = load_data(recipe.dataset, validation_split=recipe.validation_split)
     trainer = Trainer(data, config)
-    trainer.fit(progress=False)
+    with recorded(name, config, wandb_project) as log:
+        trainer.fit(log=log, progress=False)
     params, history, best_epoch = trainer.best_params(), trainer.history(), trainer.finished.best_epoch
     row = {"recipe": name, "seed": seed, "epochs": len(history), "best_epoch": best_epoch}
     row |= {column: history.loc[best_epoch - 1, column] for column in history.columns[1:5]}
@@ -146,6 +149,23 @@ def run(name, seed):
         row |= {f"test_{score}": scores[score] for score in ("precision", "recall")}
     row["seconds"] = history["seconds"].sum()
     return pd.DataFrame([row]), history.assign(recipe=name, seed=seed), probabilities
+
+
+@contextmanager
+def recorded(name, config, wandb_project):
+    """Yield the function that records an epoch with W&B, in the group of the recipe; None without a project."""
+    if wandb_project is None:
+        yield None
+        return
+    from helpers.tracking import Recorder  # slow to import
+
+    options = {"group": name, "job_type": "recipe"}
+    recorder, code = Recorder(wandb_project, None, f"{name}-seed-{config.seed}", asdict(config), **options), 1
+    try:
+        yield recorder.log
+        code = 0
+    finally:
+        recorder.finish(code)
 
 
 def save_run(result):
@@ -214,6 +234,9 @@ def build_parser():
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count(), metavar="N", help="number of processes (default: one per core)"
     )
+    parser.add_argument(
+        "--wandb_project", metavar="NAME", help="also record the runs with W&B, the seeds of a recipe as one group"
+    )
     parser.add_argument("--table", action="store_true", help="print the table of the stored results, without training")
     return parser
 
@@ -234,7 +257,7 @@ def main(arguments=None):
     if args.table and not RUNS.exists():
         parser.error(f"there are no results: {RUNS.name} does not exist")
     names = args.names or list(RECIPES)
-    runs = [] if args.table else [(name, seed) for name in names for seed in range(args.seeds)]
+    runs = [] if args.table else [(name, seed, args.wandb_project) for name in names for seed in range(args.seeds)]
     try:
         with cli.signals() as signals:
             killed = run_in_processes(run, runs, args.workers, on_result=save_run)
@@ -243,7 +266,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("\nInterrupted; the finished runs are stored.", file=sys.stderr)
         return signals.exit_code or 130
-    for name, seed in killed:
+    for name, seed, _ in killed:
         cli.error(f"the process that trained {name} with seed {seed} was killed")
     print(table(names))
     return 1 if killed else 0

@@ -26,8 +26,7 @@ PROBE = 1000  # training images for --log_gradients
 def build_parser():
     """Return the argument parser: the course's flags, short and long, with this project's defaults."""
     parser = cli.parser("helpers.train", __doc__)
-    parser.add_argument("-wp", "--wandb_project", metavar="NAME", default="DA6401-assignment-1", help="W&B project")
-    parser.add_argument("-we", "--wandb_entity", metavar="NAME", help="W&B user or team (default: set in the account)")
+    cli.add_wandb_project(parser)
     parser.add_argument(
         "--log_gradients",
         action="store_true",

@@ -50,7 +50,8 @@ def test_package_imports_only_lower_layers(package):
 @pytest.mark.parametrize(
     ("package", "owners"),
     [
-        ("wandb", {"helpers.tracking"}),
+        ("wandb", {"helpers.tracking", "helpers.report"}),
+        ("wandb_workspaces", {"helpers.report"}),
         ("matplotlib", {"helpers.plots"}),
         ("helpers.plots", {"helpers.plots", "helpers.interactive"}),
         ("helpers.interactive", {"helpers.interactive"}),

@@ -88,6 +88,25 @@ def test_recipe_without_validation_split(tiny, sample, monkeypatch, capsys):
     assert f"| 0.9 |  | {row.test_accuracy:.4f} | 1 |" in capsys.readouterr().out
 
 
+def test_seeds_are_recorded_as_a_group(tiny, monkeypatch):
+    made = []
+
+    class Recorder:
+        def __init__(self, *arguments, **options):
+            made.append((arguments, options, []))
+            self.log, self.finish = made[-1][2].append, made[-1][2].append
+
+    monkeypatch.setattr("helpers.tracking.Recorder", Recorder)
+    assert recipes.main(["a", "--seeds=2", "--wandb_project=p"]) == 0
+    for seed, ((project, entity, name, config), options, logged) in enumerate(made):
+        assert (project, entity, name) == ("p", None, f"a-seed-{seed}")
+        assert (config["seed"], config["epochs"]) == (seed, 2)
+        assert options == {"group": "a", "job_type": "recipe"}
+        assert [row["epoch"] for row in logged[:2]] == [1, 2]
+        assert logged[2:] == [0]
+    assert len(made) == 2
+
+
 def test_repeated_run_replaces_its_row(tiny):
     for _ in range(2):
         recipes.main(["b", "--seeds", "1"])
@@ -125,7 +144,7 @@ def test_recipe_name_may_be_number(tiny, monkeypatch, capsys):
 def test_error_stops_command(error, tiny, monkeypatch, capsys):
     begun = []
 
-    def run(name, seed):
+    def run(name, seed, wandb_project):
         begun.append((name, seed))
         raise pickle.loads(pickle.dumps(error))  # as it comes from another process
 

@@ -26,7 +26,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, queue=(), trouble=None, early_terminate=None):
         super().__init__(("127.0.0.1", 0), Handler)
         self.trouble, self.over, self.early_terminate = trouble, threading.Event(), early_terminate
-        self.queue, self.sockets = list(queue), []
+        self.queue, self.sockets, self.reports = list(queue), [], []
         self.handed, self.runs, self.artifacts, self.sweep, self.unknown = [], {}, [], None, []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -72,7 +72,23 @@ class Server(ThreadingHTTPServer):
         if operation == "UpsertBucket":
             return {"upsertBucket": {"bucket": self.bucket(given), "inserted": True}}
         if operation == "Runs":
-            return {"project": self.finished_runs(given)}
+            return {"project": self.ranked_runs(given) if self.runs else None}
+        if operation == "ProjectInternalId":
+            return {"project": {"internalId": "1"}}
+        if operation == "GetDefaultEntity":
+            return {"viewer": {"id": ME["id"], "entity": "me"}}
+        if operation == "GetProjects":
+            node = {"id": "p", "name": given.get("project") or "DA6401-assignment-1", "entityName": "me"}
+            node |= {"createdAt": "2026-01-01T00:00:00", "isBenchmark": False, "user": None}
+            edges = {"edges": [{"cursor": "p", "node": node}], "pageInfo": {"endCursor": None, "hasNextPage": False}}
+            return {"models": edges, "scope": {"projects": edges}}
+        if operation == "upsertView":
+            self.reports.append(given | {"spec": json.loads(given["spec"])})
+            view = {"id": "VmlldzoxMjM=", "type": given["type"], "name": given["name"], "spec": given["spec"]}
+            view |= {"displayName": given["displayName"], "description": given["description"]}
+            view |= {"project": {"id": "p", "name": given["projectName"], "entityName": given["entityName"]}}
+            view |= {"createdAt": "2026-01-01T00:00:00Z", "updatedAt": "2026-01-01T00:00:00Z"}
+            return {"upsertView": {"view": view, "inserted": True}}
         if operation == "ArtifactType":
             return {"project": None}
         if operation == "CreateRunFiles":
@@ -89,15 +105,16 @@ class Server(ThreadingHTTPServer):
         """Return the state that W&B derives from the exit code of a run."""
         return {None: "running", 0: "finished"}.get(self.runs[name]["exit_code"], "failed")
 
-    def finished_runs(self, given):
-        """Return the finished runs of a sweep, in descending order of their validation accuracy."""
-        assert (given["order"], json.loads(given["filters"])["state"]) == ("-summary_metrics.val_accuracy", "finished")
-        names = [name for name in self.runs if self.state(name) == "finished"]
-        names.sort(key=lambda name: -self.runs[name]["summary"]["val_accuracy"])
+    def ranked_runs(self, given):
+        """Return the runs, or the finished ones, in descending order of their validation accuracy."""
+        wanted = json.loads(given["filters"] or "{}").get("state")
+        names = [name for name in self.runs if wanted in (None, self.state(name))]
+        if given["order"] == "-summary_metrics.val_accuracy":
+            names.sort(key=lambda name: -self.runs[name]["summary"]["val_accuracy"])
         nodes = [
             {
-                "id": name, "name": name, "displayName": name, "state": "finished", "sweepName": SWEEP, "tags": [],
-                "config": "{}", "summaryMetrics": json.dumps(self.runs[name]["summary"]), "systemMetrics": "{}",
+                "id": name, "name": name, "displayName": name, "state": self.state(name), "sweepName": SWEEP,
+                "tags": [],                "config": "{}", "summaryMetrics": json.dumps(self.runs[name]["summary"]), "systemMetrics": "{}",
                 "createdAt": "2026-01-01T00:00:00", "heartbeatAt": "2026-01-01T00:00:00",
                 "user": {"name": "me", "username": "me"},
                 "historyLineCount": 1, "group": None, "jobType": None, "readOnly": False, "description": None,
