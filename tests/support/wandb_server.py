@@ -114,7 +114,8 @@ class Server(ThreadingHTTPServer):
         nodes = [
             {
                 "id": name, "name": name, "displayName": name, "state": self.state(name), "sweepName": SWEEP,
-                "tags": [],                "config": "{}", "summaryMetrics": json.dumps(self.runs[name]["summary"]), "systemMetrics": "{}",
+                "tags": [],
+                "config": "{}", "summaryMetrics": json.dumps(self.runs[name]["summary"]), "systemMetrics": "{}",
                 "createdAt": "2026-01-01T00:00:00", "heartbeatAt": "2026-01-01T00:00:00",
                 "user": {"name": "me", "username": "me"},
                 "historyLineCount": 1, "group": None, "jobType": None, "readOnly": False, "description": None,
