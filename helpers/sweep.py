@@ -41,7 +41,7 @@ def main(arguments=None):
     parser = build_parser()
     args = parser.parse_args(arguments)
     folder, stem = Path("sweeps"), Path(args.file).stem
-    storage = args.storage or f"sqlite:///{folder / stem}.db"
+    storage = args.storage or f"sqlite:///{folder.as_posix()}/{stem}.db"
     results = args.results or str(folder / f"{stem}.csv")
     try:
         sweep = read_sweep(args.file)

@@ -52,7 +52,7 @@ class Recorder:
             wandb.teardown(exit_code=130)
             raise
         self.folder = Path(self.run.dir)
-        place = os.path.relpath(self.folder.parent)
+        place = display_path(self.folder.parent)
         if self.mode == "online":
             print(f"W&B records online; if the connection fails, upload the run later: wandb sync {place}")
         elif self.mode == "offline":
@@ -184,6 +184,14 @@ def reason_offline():
     except Exception as error:  # the server refuses the key, or does not answer properly
         return first_line(error)
     return None if known else "not logged in; run wandb login"
+
+
+def display_path(folder):
+    """Return the path relative to the working directory, or as it is if there is none (on another drive of Windows)."""
+    try:
+        return os.path.relpath(folder)
+    except ValueError:
+        return str(folder)
 
 
 def first_line(error):

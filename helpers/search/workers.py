@@ -58,7 +58,7 @@ def run_in_processes(function, tasks, workers, on_result, poll=None):
                 busy[connection] = process, tasks.popleft()
                 with suppress(ConnectionError):  # the process was killed while idle, which is noticed below
                     connection.send(busy[connection][1])
-            for connection in wait([*busy], POLL_INTERVAL if poll else None):
+            for connection in wait([*busy], POLL_INTERVAL):  # without a time limit, Windows delivers no Ctrl-C
                 process, task = busy.pop(connection)
                 try:
                     result, error = connection.recv()

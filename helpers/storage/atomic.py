@@ -3,10 +3,12 @@
 import errno
 import os
 import secrets
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOCK_TIMEOUT = 60  # seconds
+REPLACE_TIMEOUT = 2  # seconds
 
 
 @contextmanager
@@ -41,11 +43,23 @@ def atomic_write(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def replace(temporary, path):
+    """Rename the file; where that is not possible while another process has `path` open (Windows), wait for it."""
+    deadline = time.monotonic() + REPLACE_TIMEOUT
+    while True:
+        try:
+            return os.replace(temporary, path)
+        except PermissionError:
+            if os.name != "nt" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def locked(path):

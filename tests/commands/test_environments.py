@@ -120,3 +120,33 @@ def test_closed_pipe_exit_code_1():
     process.stdout.close()
     assert process.wait(timeout=60) == 1
     assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_output_to_a_full_disk_costs_only_the_output(tmp_path):
+    command = [sys.executable, "-m", "helpers.train", *RUN, f"--model={tmp_path / 'm.npz'}"]
+    environment = os.environ | {"WANDB_MODE": "disabled"}
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment, check=False, timeout=100
+        )
+    assert result.returncode == 1
+    assert (tmp_path / "m.npz").exists()
+    assert result.stderr.splitlines()[-1].startswith("error: the output could not be written: [Errno 28]")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_output_closed_during_training_costs_only_the_output(tmp_path, stream):
+    """As after ``| head -1``."""
+    command = [sys.executable, "-u", "-m", "helpers.train", *RUN, "--epochs=3", f"--model={tmp_path / 'm.npz'}"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env=os.environ | {"WANDB_MODE": "disabled"},
+    )  # fmt: skip
+    assert process.stdout.readline()
+    getattr(process, stream).close()
+    assert process.wait(timeout=100) == (1 if stream == "stdout" else 0)
+    assert (tmp_path / "m.npz").exists()
+    if stream == "stdout":
+        assert "Traceback" not in process.stderr.read()

@@ -210,9 +210,9 @@ def test_sigterm_outside_training_closes_run(moment, monkeypatch, tmp_path):
     monkeypatch.setattr(Recorder, "finish", lambda self, code: finish(self, code) or closed.append(code))
     own = getattr(Recorder, moment)
 
-    def signalled(self, *arguments):
+    def signalled(self, *arguments, **options):
         os.kill(os.getpid(), signal.SIGTERM)
-        own(self, *arguments)
+        own(self, *arguments, **options)
 
     monkeypatch.setattr(Recorder, moment, signalled)
     monkeypatch.setenv("WANDB_MODE", "disabled")
