@@ -4,7 +4,7 @@ functions.py       activations and losses, each next to its derivative
 initialization.py  intial_weights and the initialisation schemes
 network.py         parameters, forward and backward propagation
 optimizers.py      update rules and learning-rate schedules
-augmentation.py    horizontal flips, mixup
+augmentation.py    flips, shifts, mixup
 metrics.py         predictions, loss, accuracy, per-class scores, calibration
 config.py          the hyperparameters: default, limits, flag, help
 validation.py      checks of arguments

@@ -1,6 +1,12 @@
 """Data augmentation. A batch X (N, d²) has one image per row, read as a square of d × d pixels."""
 
+import itertools
+
+import numpy as np
+
 from helpers.nn.validation import image_width
+
+NEIGHBOURS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  # the shifts over which predictions are averaged
 
 
 def horizontal_flip(X):
@@ -13,6 +19,26 @@ def random_horizontal_flip(rng, X, p):
     """Flip each image of X (N, d²) with probability `p`, in place."""
     chosen = rng.random(len(X)) < p
     X[chosen] = horizontal_flip(X[chosen])
+
+
+def shift(X, rows, columns):
+    """Return the images of X (N, d²) moved down by `rows` and right by `columns` pixels; zeros take the free place."""
+    d = image_width("X", X.shape[1])
+    shifted = np.zeros((len(X), d, d), X.dtype)
+    (to_rows, from_rows), (to_columns, from_columns) = (
+        (slice(max(n, 0), d + min(n, 0)), slice(max(-n, 0), d + min(-n, 0))) for n in (rows, columns)
+    )
+    shifted[:, to_rows, to_columns] = X.reshape(-1, d, d)[:, from_rows, from_columns]
+    return shifted.reshape(X.shape)
+
+
+def random_shift(rng, X, pixels):
+    """Move each image of X (N, d²) by −pixels … pixels rows and columns, uniformly distributed, in place."""
+    moves = rng.integers(-pixels, pixels, (len(X), 2), endpoint=True)
+    for move in itertools.product(range(-pixels, pixels + 1), repeat=2):
+        chosen = np.flatnonzero((moves == move).all(axis=1))
+        if any(move):
+            X[chosen] = shift(X[chosen], *move)
 
 
 def mixup(rng, X, Y, alpha):

@@ -69,6 +69,11 @@ class Config:
         0.0, check_float, None, "probability of a horizontal flip; above 0, predictions average over both orientations",
         ge=0, lt=1,
     )  # fmt: skip
+    max_shift: int = hyperparameter(
+        0, check_int, None,
+        "random shift of each image, at most this many pixels; above 0, predictions average over shifts by one pixel",
+        ge=0,
+    )  # fmt: skip
     mixup: float = hyperparameter(0.0, check_float, None, "alpha of mixup's Beta(alpha, alpha); 0: no mixup", ge=0)
     patience: int | None = hyperparameter(
         None,
@@ -103,9 +108,14 @@ class Config:
         return self.flip_probability > 0
 
     @property
+    def shift_tta(self):
+        """Whether predictions average an image and its shifts by one pixel."""
+        return self.max_shift > 0
+
+    @property
     def prediction(self):
         """The arguments of `predict` that belong to a network trained with this configuration."""
-        return {"activation": self.activation, "flip_tta": self.flip_tta}
+        return {"activation": self.activation, "flip_tta": self.flip_tta, "shift_tta": self.shift_tta}
 
 
 HYPERPARAMETERS = {entry.name: entry for entry in fields(Config)}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from helpers.nn.augmentation import horizontal_flip
+from helpers.nn.augmentation import NEIGHBOURS, horizontal_flip, shift
 from helpers.nn.functions import ACTIVATIONS, LOSSES, relu
 from helpers.nn.network import backward_propagation, forward_propagation
 from helpers.nn.validation import check_matrix, check_one_hot
@@ -10,7 +10,7 @@ from helpers.nn.validation import check_matrix, check_one_hot
 CHUNK = 1000  # images in one forward pass: enough for BLAS, little memory
 
 
-def predict(params, X, *, activation, flip_tta=False):
+def predict(params, X, *, activation, flip_tta=False, shift_tta=False):
     """Return the predicted probabilities of each class.
 
     Parameters
@@ -23,6 +23,9 @@ def predict(params, X, *, activation, flip_tta=False):
         The activation that the network was trained with.
     flip_tta : bool, default=False
         Test-time augmentation: average the predictions for each image and its horizontal flip.
+    shift_tta : bool, default=False
+        Average the predictions for each image and its shifts by one pixel up, down, left and right; with `flip_tta`
+        also those of the flipped images.
 
     Returns
     -------
@@ -37,25 +40,25 @@ def predict(params, X, *, activation, flip_tta=False):
     check_matrix("X", X, columns=params.layers[0][0].shape[0])
     if X.dtype != params.theta.dtype:
         raise ValueError(f"X is {X.dtype}; the parameters are {params.theta.dtype}: convert one of them with astype")
-    if flip_tta:
-        return (
-            predict(params, X, activation=activation) + predict(params, horizontal_flip(X), activation=activation)
-        ) / 2
+    if flip_tta or shift_tta:
+        views = [shift(X, *move) if any(move) else X for move in (NEIGHBOURS if shift_tta else NEIGHBOURS[:1])]
+        views += [horizontal_flip(view) for view in views] if flip_tta else []
+        return sum(predict(params, view, activation=activation) for view in views) / len(views)
     chunks = [X[i : i + CHUNK] for i in range(0, len(X), CHUNK)]
     return np.concatenate([forward_propagation(params, chunk, activation)[-1] for chunk in chunks])
 
 
-def evaluate(params, X, Y, *, activation, loss, flip_tta=False):
+def evaluate(params, X, Y, *, activation, loss, flip_tta=False, shift_tta=False):
     """Return ``(loss, accuracy)`` of the predictions for X (N, d_0) with the one-hot labels Y (N, C).
 
-    The loss is the mean over the images, without dropout and without the L2 penalty. `activation` and `flip_tta` are
-    those of `predict`; `loss` is a key of ``LOSSES``. Raises ValueError for an unknown name, for shapes or dtypes that
-    do not fit, for NaN or infinity in X, and for labels that are not one-hot.
+    The loss is the mean over the images, without dropout and without the L2 penalty. `activation`, `flip_tta` and
+    `shift_tta` are those of `predict`; `loss` is a key of ``LOSSES``. Raises ValueError for an unknown name, for shapes
+    or dtypes that do not fit, for NaN or infinity in X, and for labels that are not one-hot.
     """
     check_matrix("X", X, finite=True)
     check_one_hot("Y", Y, rows=len(X), columns=params.layers[-1][1].size)
     loss_function, _ = LOSSES[loss]
-    Y_hat = predict(params, X, activation=activation, flip_tta=flip_tta)
+    Y_hat = predict(params, X, activation=activation, flip_tta=flip_tta, shift_tta=shift_tta)
     return loss_function(Y_hat, Y), accuracy(Y_hat, Y)
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from helpers.nn.augmentation import mixup, random_horizontal_flip
+from helpers.nn.augmentation import mixup, random_horizontal_flip, random_shift
 from helpers.nn.checkpoint import load_checkpoint, save_checkpoint
 from helpers.nn.config import Config
 from helpers.nn.engine import make_engine
@@ -100,8 +100,10 @@ class Trainer:
 
     def __init__(self, data, config, *, engine="auto", threads=None):
         check_data(data)
-        if config.flip_probability:
-            image_width("x_train", data.x_train.shape[1])
+        if config.flip_probability or config.max_shift:
+            width = image_width("x_train", data.x_train.shape[1])
+            if config.max_shift >= width:
+                raise ValueError(f"max_shift={config.max_shift} must be below the width of the images, {width} pixels")
         self.data, self.config = data, config
         inputs, classes = data.x_train.shape[1], data.y_train.shape[1]
         self.sizes = layer_sizes(config.num_layers, config.hidden_size, inputs, classes)
@@ -195,6 +197,8 @@ class Trainer:
         X, Y = engine.take("X", self.data.x_train, index), engine.take("Y", self.data.y_train, index)
         if config.flip_probability:
             random_horizontal_flip(self.rng, X, config.flip_probability)
+        if config.max_shift:
+            random_shift(self.rng, X, config.max_shift)
         if config.mixup:
             mixup(self.rng, X, Y, config.mixup)
         masks = None

@@ -130,7 +130,7 @@ CHANGED_VALUES = {
     "learning_rate": 0.003, "momentum": 0.5, "beta": 0.5, "beta1": 0.5, "beta2": 0.5, "epsilon": 0.1,
     "weight_decay": 0.1, "weight_init": "random", "num_layers": 1, "hidden_size": "16,8,8", "activation": "tanh",
     "dropout": 0.3, "seed": 9, "schedule": "cosine", "warmup": 1, "decoupled_weight_decay": 0.5,
-    "flip_probability": 0.5, "mixup": 0.5, "receptive_field": 3,
+    "flip_probability": 0.5, "max_shift": 1, "mixup": 0.5, "receptive_field": 3,
 }  # fmt: skip
 
 

@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from helpers.data import one_hot
-from helpers.nn.augmentation import horizontal_flip, mixup, random_horizontal_flip
+from helpers.nn.augmentation import horizontal_flip, mixup, random_horizontal_flip, random_shift, shift
 from helpers.nn.config import Config
 from helpers.nn.training import Trainer, model_train
 from tests.support.datasets import blobs
@@ -34,6 +35,51 @@ def test_random_horizontal_flip_rate():
     unchanged, flipped = (Z == X).all(axis=1), (horizontal_flip(X) == Z).all(axis=1)
     assert (unchanged ^ flipped).all()
     assert flipped.mean() == pytest.approx(0.3, abs=0.03)
+
+
+def test_shift_values():
+    X = np.arange(1.0, 10.0).reshape(1, 9)
+    np.testing.assert_array_equal(shift(X, 1, 0), [[0, 0, 0, 1, 2, 3, 4, 5, 6]])
+    np.testing.assert_array_equal(shift(X, 0, -2), [[3, 0, 0, 6, 0, 0, 9, 0, 0]])
+    np.testing.assert_array_equal(shift(X, -1, 1), [[0, 4, 5, 0, 7, 8, 0, 0, 0]])
+    assert shift(X.astype(np.float32), 1, 1).dtype == np.float32
+
+
+@pytest.mark.parametrize("rows", [-3, 0, 2])
+@pytest.mark.parametrize("columns", [-1, 0, 3])
+def test_shift_agrees_with_scipy(rows, columns):
+    X = np.random.default_rng(0).random((5, 49))
+    expected = [ndimage.shift(x.reshape(7, 7), (rows, columns), order=0).ravel() for x in X]
+    np.testing.assert_array_equal(shift(X, rows, columns), expected)
+
+
+@pytest.mark.parametrize("pixels", [1, 2])
+def test_random_shift_is_uniform(pixels):
+    """Every image is moved, by each of the (2 × pixels + 1)² shifts equally often."""
+    X = np.zeros((9000, 49))
+    X[:, 24] = 1  # one pixel in the centre, so that its place tells the shift
+    random_shift(np.random.default_rng(0), X, pixels)
+    rows, columns = np.divmod(X.argmax(axis=1), 7) - np.array([[3], [3]]).repeat(9000, 1)
+    counts = np.unique(np.stack([rows, columns], axis=1), axis=0, return_counts=True)[1]
+    assert (X.sum(axis=1) == 1).all()
+    assert len(counts) == (2 * pixels + 1) ** 2
+    assert counts / 9000 == pytest.approx(1 / len(counts), rel=0.25)
+
+
+def test_random_shift_of_each_image_is_one_of_its_shifts():
+    X = np.random.default_rng(0).random((50, 16))
+    Z = X.copy()
+    random_shift(np.random.default_rng(1), Z, 1)
+    for x, z in zip(X, Z, strict=True):
+        shifts = [shift(x[None], rows, columns)[0] for rows in (-1, 0, 1) for columns in (-1, 0, 1)]
+        assert any((z == moved).all() for moved in shifts)
+
+
+def test_max_shift_must_be_below_the_width(sample):
+    with pytest.raises(ValueError, match="max_shift=28 must be below the width of the images, 28 pixels"):
+        model_train(sample, epochs=1, max_shift=28)
+    with pytest.raises(ValueError, match="x_train: 20 is not the number of pixels"):
+        model_train(blobs(), epochs=1, max_shift=1)
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
@@ -64,7 +110,12 @@ def test_mixup_keeps_dtype_and_is_reproducible():
 
 @pytest.mark.parametrize(
     "values",
-    [{"flip_probability": 0.5}, {"mixup": 0.3}, {"flip_probability": 0.5, "mixup": 0.3, "dropout": 0.1}],
+    [
+        {"flip_probability": 0.5},
+        {"max_shift": 1},
+        {"mixup": 0.3},
+        {"flip_probability": 0.5, "mixup": 0.3, "dropout": 0.1},
+    ],
 )
 def test_model_train_with_augmentation_reproducible_and_data_unchanged(values):
     data = blobs(inputs=25)
@@ -90,3 +141,21 @@ def test_step_trains_on_augmented_batch(monkeypatch):
     )
     trainer.step(np.arange(20))
     np.testing.assert_array_equal(seen[-1], horizontal_flip(data.x_train[:20]))
+
+
+def test_step_shifts_the_batch():
+    """With max_shift every image that the network sees is a shifted one; the data are unchanged."""
+    data, seen = blobs(inputs=25), []
+    before = data.x_train.copy()
+    trainer = Trainer(data, Config(hidden_size=8, max_shift=1))
+    forward = trainer.engine.forward_propagation
+    trainer.engine.forward_propagation = lambda params, X, *rest, **more: (
+        seen.append(X.copy()) or forward(params, X, *rest, **more)
+    )
+    trainer.step(np.arange(20))
+    rng = np.random.default_rng([0, 1])
+    expected = data.x_train[:20].copy()
+    random_shift(rng, expected, 1)
+    np.testing.assert_array_equal(seen[-1], expected)
+    assert (seen[-1] != data.x_train[:20]).any()
+    np.testing.assert_array_equal(data.x_train, before)

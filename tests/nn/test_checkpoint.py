@@ -24,7 +24,7 @@ from tests.support.fuzzing import value_error_names
 ALL = {
     "epochs": 4, "batch_size": 32, "num_layers": 2, "hidden_size": 12, "dropout": 0.2, "flip_probability": 0.5,
     "mixup": 0.3, "receptive_field": 2, "schedule": "cosine", "warmup": 1.5, "decoupled_weight_decay": 0.05,
-    "weight_decay": 0.001,
+    "weight_decay": 0.001, "max_shift": 1,
 }  # fmt: skip
 
 

@@ -64,5 +64,7 @@ def test_rule_defaults_lists_rules_with_hyperparameter():
 
 
 def test_config_prediction_arguments():
-    assert Config(activation="tanh").prediction == {"activation": "tanh", "flip_tta": False}
-    assert Config(flip_probability=0.5).prediction == {"activation": "ReLU", "flip_tta": True}
+    neither = {"activation": "tanh", "flip_tta": False, "shift_tta": False}
+    assert Config(activation="tanh").prediction == neither
+    assert Config(activation="tanh", flip_probability=0.5).prediction == neither | {"flip_tta": True}
+    assert Config(activation="tanh", max_shift=2).prediction == neither | {"shift_tta": True}

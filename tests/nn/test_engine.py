@@ -18,7 +18,14 @@ from tests.support.environment import run_python
 compiled = pytest.importorskip("helpers.nn.compiled", reason="Numba is not installed, or --without-numba was given")
 
 DTYPES = [np.float32, np.float64]
-EVERYTHING = {"dropout": 0.2, "mixup": 0.2, "flip_probability": 0.5, "decoupled_weight_decay": 0.01, "warmup": 1}
+EVERYTHING = {
+    "dropout": 0.2,
+    "mixup": 0.2,
+    "flip_probability": 0.5,
+    "max_shift": 1,
+    "decoupled_weight_decay": 0.01,
+    "warmup": 1,
+}
 
 
 def train(engine, dtype=np.float32, threads=1, **hyperparameters):

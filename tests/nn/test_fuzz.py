@@ -60,6 +60,7 @@ def test_model_train_random_arguments(tmp_path_factory, arguments):
             "decoupled_weight_decay": st.floats(0, 1e6), "warmup": st.floats(0, 1e9), "epsilon": st.floats(1e-30, 1e9),
             "dropout": st.floats(0, 0.999), "weight_init": st.sampled_from(list(WEIGHT_INITS)),
             "schedule": st.sampled_from(["constant", "cosine"]), "receptive_field": st.sampled_from([0, 0.5, 4, 1e300]),
+            "max_shift": st.integers(0, 4),
         },
     ),
     st.sampled_from(["unchanged", "black", "one class"]),

@@ -116,6 +116,20 @@ def test_predict_flip_tta_is_mean_of_both_orientations(sample):
     assert result == (LOSSES["cross_entropy"][0](both, labels), accuracy(both, labels))
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_predict_shift_tta_is_mean_over_shifts_by_one_pixel(sample, flip):
+    params, X, labels = intial_weights(1, 8), sample.x_val[:20], sample.y_val[:20]
+    mean = predict(params, X, activation="ReLU", flip_tta=flip, shift_tta=True)
+    padded = np.pad(X.reshape(-1, 28, 28), ((0, 0), (1, 1), (1, 1)))
+    views = [padded[:, i : i + 28, j : j + 28] for i, j in ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))]
+    views += [view[:, :, ::-1] for view in views] if flip else []
+    each = [predict(params, np.ascontiguousarray(view).reshape(20, 784), activation="ReLU") for view in views]
+    np.testing.assert_allclose(mean, np.mean(each, axis=0), rtol=1e-5)
+    assert abs(mean - each[0]).max() > 1e-3
+    result = evaluate(params, X, labels, activation="ReLU", loss="cross_entropy", flip_tta=flip, shift_tta=True)
+    assert result == (LOSSES["cross_entropy"][0](mean, labels), accuracy(mean, labels))
+
+
 def test_calibration_values():
     """Two bins: one image at 0.25; four images at 0.7, of which three are correct, and one at the upper limit 1."""
     probability = np.array([0.7, 0.7, 0.7, 0.7, 0.25, 1.0])

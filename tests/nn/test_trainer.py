@@ -120,7 +120,7 @@ CHANGES = {
     "activation": "tanh", "weight_init": "He", "loss": "mean_squared_error", "optimizer": "adam",
     "momentum": 0.5, "beta": 0.5, "beta1": 0.5, "beta2": 0.5, "epsilon": 0.1, "dropout": 0.3, "patience": 1,
     "seed": 9, "schedule": "cosine", "warmup": 1, "decoupled_weight_decay": 0.1, "flip_probability": 0.3, "mixup": 0.2,
-    "receptive_field": 2,
+    "receptive_field": 2, "max_shift": 1,
 }  # fmt: skip
 
 
@@ -261,6 +261,15 @@ def test_validate_with_flips_averages_both_orientations():
         loss, accuracy = evaluate(trainer.params, data.x_val, data.y_val, flip_tta=p > 0, **arguments)
         assert trainer.validate(1) == {"val_loss": loss, "val_accuracy": accuracy}
     assert loss != evaluate(trainer.params, data.x_val, data.y_val, **arguments)[0]
+
+
+def test_validate_with_shifts_averages_them():
+    data = blobs(inputs=25)
+    trainer = Trainer(data, Config(**SMALL, max_shift=1))
+    loss, accuracy = evaluate(
+        trainer.params, data.x_val, data.y_val, activation="ReLU", loss="cross_entropy", shift_tta=True
+    )
+    assert trainer.validate(1) == {"val_loss": loss, "val_accuracy": accuracy}
 
 
 def test_validate_without_validation_data_is_nan():
