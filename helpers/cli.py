@@ -9,9 +9,22 @@ from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 
+def printable(text):
+    """Return the text with every character escaped that could control a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in str(text))
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose messages, which quote arguments and files, cannot control the terminal."""
+
+    def error(self, message):
+        """Print the usage and the message, and exit with code 2."""
+        super().error(printable(message))
+
+
 def parser(module, description):
     """Return an argument parser for ``python -m module`` that prints `description` with its line breaks."""
-    return argparse.ArgumentParser(
+    return Parser(
         prog=f"python -m {module}", description=description, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
@@ -32,7 +45,7 @@ def add_wandb_project(parser):
 def error(reason):
     """Print an error to standard error and return exit code 1."""
     with suppress(OSError, AttributeError, ValueError):  # standard error may be closed
-        print(f"error: {reason}", file=sys.stderr)
+        print(f"error: {printable(reason)}", file=sys.stderr)
     return 1
 
 

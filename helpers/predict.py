@@ -18,14 +18,16 @@ def read_image(path):
 
     try:
         with Image.open(path) as image:
-            if image.size != (28, 28):
-                width, height = image.size
-                raise ValueError(f"{path} has {width} × {height} pixels; it must have 28 × 28")
-            if image.mode not in ("1", "L", "P", "RGB"):
-                raise ValueError(f"{path} has the pixel format {image.mode}; save it as 8-bit greyscale or RGB")
-            return np.asarray(image.convert("L"), np.float32).reshape(1, 784) / np.float32(255)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from None
+            (width, height), mode = image.size, image.mode
+            readable = (width, height) == (28, 28) and mode in ("1", "L", "P", "RGB")
+            pixels = np.asarray(image.convert("L"), np.float32) if readable else None
+    except Exception as error:  # Pillow raises about ten different types for damaged files
+        raise ValueError(f"{path} cannot be read as an image: {type(error).__name__}: {error}") from None
+    if (width, height) != (28, 28):
+        raise ValueError(f"{path} has {width} × {height} pixels; it must have 28 × 28")
+    if not readable:
+        raise ValueError(f"{path} has the pixel format {mode}; save it as 8-bit greyscale or RGB")
+    return pixels.reshape(1, 784) / np.float32(255)
 
 
 def print_test_scores(params, config, names, allow_sample):

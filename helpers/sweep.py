@@ -8,6 +8,7 @@ interrupted or killed search continues when the command is run again. With --sto
 several machines share one search.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def main(arguments=None):
     """
     parser = build_parser()
     args = parser.parse_args(arguments)
-    folder, stem = Path("sweeps"), Path(args.file).stem
+    folder, stem = Path("sweeps"), re.sub("[?#%]", "_", Path(args.file).stem)  # special in a URL
     storage = args.storage or f"sqlite:///{folder.as_posix()}/{stem}.db"
     results = args.results or str(folder / f"{stem}.csv")
     try:

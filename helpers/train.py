@@ -7,6 +7,7 @@ Without a W&B account or a network connection the run is recorded on disk and ca
 
 import argparse
 import os
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -197,6 +198,9 @@ def train(recorder, args):
     except TrainingDiverged as error:
         recorder.failure(error.reason)
         return cli.error(error.reason)
+    except ValueError as error:  # another training uses the checkpoint
+        cli.error(error)
+        return 2
     except KeyboardInterrupt:
         interrupted = True
     if interrupted and not trainer.finished.history:
@@ -210,7 +214,8 @@ def train(recorder, args):
         if args["model"]:
             checkpoint.save_model(args["model"], params, config, data.class_names)
     except OSError as error:
-        code = code or cli.error(f"the network could not be written: {error}")
+        code = code or 1
+        cli.error(f"the network could not be written: {error}{rescue(params, config, data.class_names)}")
     Y_hat = metrics.predict(params, data.x_val, **config.prediction)
     loss, accuracy = metrics.LOSSES[config.loss][0](Y_hat, data.y_val), metrics.accuracy(Y_hat, data.y_val)
     print(f"{data.name}: best epoch {best_epoch}, validation accuracy {accuracy:.4f}, loss {loss:.4f}")
@@ -221,6 +226,18 @@ def train(recorder, args):
         recorder.summary(test_accuracy=accuracy, test_loss=loss)
     recorder.results(params, history, Y_hat, data, upload_weights=args["log_weights"])
     return code
+
+
+def rescue(params, config, class_names):
+    """Write the network to a new file in the folder for temporary files; return a sentence that names it."""
+    from helpers.nn.checkpoint import save_model
+
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="network-"))
+        save_model(folder / "model.npz", params, config, class_names)
+    except OSError:
+        return ""
+    return f"; it is in {folder / 'model.npz'}"
 
 
 def parse_loss(text):

@@ -51,6 +51,8 @@ def load_model(path):
     try:
         config = Config.from_dict(metadata["config"])
         names = [str(name) for name in metadata["class_names"]]
+        if not all(name.isprintable() for name in names):
+            raise ValueError("its class names have characters that cannot be printed")
         layers = [(arrays[f"W_{k}"], arrays[f"b_{k}"]) for k in range(1, config.num_layers + 2)]
         sizes = layer_sizes(config.num_layers, config.hidden_size, layers[0][0].shape[0], len(names))
         theta = np.concatenate([array.ravel() for layer in layers for array in layer])

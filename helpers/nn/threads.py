@@ -1,6 +1,9 @@
 """The number of BLAS threads for training."""
 
-from threadpoolctl import threadpool_info
+import threading
+from contextlib import contextmanager
+
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from helpers.nn.network import count_params
 
@@ -28,3 +31,37 @@ def choose_threads(sizes, batch_size):
     """
     flops = 6 * batch_size * count_params(sizes)
     return max(1, min(available_threads(), int(flops / FLOPS_PER_THREAD)))
+
+
+class SharedLimit:
+    """The limit of BLAS threads, which holds for the whole process, shared by the trainings in its threads."""
+
+    def __init__(self):
+        self.lock, self.users, self.count, self.limits = threading.Lock(), 0, None, None
+
+    @contextmanager
+    def __call__(self, count, required):
+        """Limit BLAS to `count` threads until the last training ends, and yield the number in use.
+
+        If another training has set another number, use that; if `required`, raise ValueError.
+        """
+        with self.lock:
+            if self.users == 0:
+                self.count, self.limits = count, threadpool_limits(count, "blas")
+            elif required and count != self.count:
+                raise ValueError(
+                    f"threads={count}: another training in this process uses {self.count} BLAS threads, and all must "
+                    f"use the same number: pass threads={self.count}, or wait for its end"
+                )
+            self.users += 1
+            used = self.count
+        try:
+            yield used
+        finally:
+            with self.lock:
+                self.users -= 1
+                if self.users == 0:
+                    self.limits.restore_original_limits()
+
+
+blas_threads = SharedLimit()

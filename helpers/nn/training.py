@@ -7,13 +7,13 @@ import sys
 import time
 import warnings
 import zlib
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from helpers.nn.augmentation import mixup, random_horizontal_flip, random_shift
 from helpers.nn.checkpoint import load_checkpoint, save_checkpoint
@@ -24,7 +24,7 @@ from helpers.nn.initialization import intial_weights
 from helpers.nn.metrics import accuracy, evaluate
 from helpers.nn.network import layer_sizes, unflatten
 from helpers.nn.optimizers import OPTIMIZERS, SCHEDULES, hyperparameters, init_state, state_names
-from helpers.nn.threads import choose_threads
+from helpers.nn.threads import blas_threads, choose_threads
 from helpers.nn.validation import (
     check_bool,
     check_int,
@@ -34,6 +34,7 @@ from helpers.nn.validation import (
     check_path,
     image_width,
 )
+from helpers.storage import locked
 
 COLUMNS = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds"]
 CHECK_EVERY = 50  # steps between two evaluations of the training loss; evaluating at every step costs about 5 %
@@ -112,7 +113,8 @@ class Trainer:
             inputs=inputs, classes=classes, seed=config.seed, dtype=data.x_train.dtype,
         )  # fmt: skip
         threads = check_int_or_none("threads", threads)
-        self.threads = choose_threads(self.sizes, config.batch_size) if threads is None else threads
+        self.threads_required = threads is not None
+        self.threads = threads if self.threads_required else choose_threads(self.sizes, config.batch_size)
         self.engine = make_engine(engine, self.params)
         self.rule = OPTIMIZERS[config.optimizer]
         self.hyperparameters = {
@@ -138,13 +140,16 @@ class Trainer:
 
         Raises
         ------
+        ValueError
+            If another training uses the checkpoint, or, in this process, another number of threads than required.
         TrainingDiverged
             If the loss is no longer finite.
         KeyboardInterrupt
             On Ctrl-C; the finished epochs are kept, and `best_params` and `history` return them.
         """
         with (
-            threadpool_limits(self.threads, "blas"),
+            hold(checkpoint),
+            blas_threads(self.threads, self.threads_required) as self.threads,
             np.errstate(all="ignore"),
             progress_bar(progress, "batch") as bar,
         ):
@@ -324,6 +329,7 @@ class Trainer:
         if threads != self.threads:
             warnings.warn(f"training continues with {threads} BLAS threads, as in the checkpoint", stacklevel=4)
             self.threads = threads
+        self.threads_required = True
         self.params.theta[:] = state["theta"]
         for name, vector in zip(names, self.state, strict=True):
             vector[:] = state[f"state_{name}"]
@@ -513,6 +519,28 @@ def check_checkpoint(path, resume):
     if Path(path).exists() and not resume:
         raise ValueError(f"checkpoint={str(path)!r} exists: continue from it with resume=True, or delete it")
     return Path(path).exists()
+
+
+@contextmanager
+def hold(checkpoint):
+    """Keep other trainings away from the checkpoint until the block ends; ValueError if one uses it."""
+    if checkpoint is None:
+        yield
+        return
+    lock = locked(checkpoint)
+    try:
+        lock.acquire(timeout=0)
+    except TimeoutError:
+        raise ValueError(f"checkpoint={str(checkpoint)!r} is in use by another training; name another file") from None
+    except (OSError, NotImplementedError):  # the folder cannot be written, or its file system has no locks
+        pass
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):
+                os.unlink(lock.lock_file)
+            lock.release()
 
 
 def progress_bar(progress, unit):

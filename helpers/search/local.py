@@ -19,6 +19,7 @@ from helpers.search.study import (
     import_optuna,
     open_study,
     requeue,
+    storage_errors,
     target_reached,
     trials_frame,
 )
@@ -85,7 +86,7 @@ def search(
     if results:
         check_results_file(results, sweep)
     interrupted = False
-    with progress_bar(progress, "trial") as bar:
+    with storage_errors(storage), progress_bar(progress, "trial") as bar:
         bar.reset(total=trials)
         show = functools.partial(show_progress, bar, study, sweep, results, {})
         show()
@@ -97,7 +98,7 @@ def search(
         except KeyboardInterrupt:
             interrupted = True
         show()
-    frame = trials_frame(study, sweep)
+        frame = trials_frame(study, sweep)
     frame.attrs["interrupted"] = interrupted
     return frame
 
@@ -133,7 +134,8 @@ class Job:
         """Run trials in a worker process."""
         study = self.open()
         study.sampler.reseed_rng()  # workers that start together must draw different values
-        self.run(study)
+        with storage_errors(self.storage):
+            self.run(study)
 
     def run_in_workers(self, left, workers, poll):
         """Run the `left` trials in parallel processes; call `poll` now and then."""

@@ -3,6 +3,7 @@
 import math
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,29 @@ def create_study(sweep, storage, attempts=5):
             if attempt == attempts - 1:
                 raise
             time.sleep(0.2 * 2**attempt)
+
+
+@contextmanager
+def storage_errors(storage):
+    """Turn an error of the storage in the middle of a search, such as a full disk or a lost server, into an OSError."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except Exception as error:
+        # While it handles an error of the storage, Optuna may raise an AssertionError or an UnboundLocalError
+        chain = [error]
+        while chain[-1].__cause__ or chain[-1].__context__:
+            chain.append(chain[-1].__cause__ or chain[-1].__context__)
+        kinds = SQLAlchemyError, import_optuna().exceptions.StorageInternalError
+        cause = next((link for link in reversed(chain) if isinstance(link, kinds)), None)
+        if cause is None:
+            raise
+        reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
+        raise OSError(
+            f"storage={display_url(storage)!r} failed ({reason}); when the cause is gone, run the same search again to "
+            "continue it"
+        ) from None
 
 
 def rdb_storage(url):

@@ -4,8 +4,8 @@ import hashlib
 import json
 import math
 import os
+import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
@@ -28,6 +28,7 @@ DISTRIBUTIONS = {  # the keys that each requires
     "q_uniform": ("min", "max", "q"), "log_uniform_values": ("min", "max"),
 }  # fmt: skip
 KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap")
+MAX_CHARACTERS, MAX_GRID = 100_000, 1_000_000
 WANDB_KEYS = ("program", "command", "project", "entity", "name", "description")
 SUBKEYS = {"metric": ("name", "goal", "target"), "early_terminate": ("type", "min_iter", "eta", "strict")}
 IMPUTE = ("latest", "best", "worst")  # what W&B's search takes as the metric of a run that failed
@@ -107,15 +108,28 @@ def read_sweep(source):
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(f"source={source!r} must be the path of a sweep file, or a dict with the same content")
     try:
-        return parse_sweep(yaml.safe_load(Path(source).read_text("utf-8")))
+        return parse_sweep(read_yaml(source))
     except OSError as error:
         raise ValueError(f"{source} cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise ValueError(f"{source} is nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         raise ValueError(f"{source} is not valid YAML: {line}{getattr(error, 'problem', error)}") from None
     except ValueError as error:  # from parse_sweep, or text that is not UTF-8
         raise ValueError(f"{source}: {error}") from None
+
+
+def read_yaml(path):
+    """Return the content of a YAML file of at most 100 kB without aliases, which could expand to any size."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read(MAX_CHARACTERS + 1)
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"the file has more than {MAX_CHARACTERS:,} characters")
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+        raise ValueError("aliases (*name) are not supported; write the values out")
+    return yaml.safe_load(text)
 
 
 def parse_sweep(content):
@@ -153,6 +167,10 @@ def parse_sweep(content):
         run_cap=check_int_or_none("run_cap", content.get("run_cap")),
         ignored=tuple(ignored),
     )
+    if sweep.method == "grid" and sweep.grid_size > MAX_GRID:
+        raise ValueError(
+            f"the grid has {sweep.grid_size:,} points; method grid allows {MAX_GRID:,}: use random or bayes"
+        )
     for name, parameter in sweep.parameters.items():
         if sweep.method == "grid" and parameter["distribution"] not in ("constant", "categorical"):
             raise ValueError(f"parameters.{name} has infinitely many values; method grid needs value or values")
@@ -178,6 +196,8 @@ def parse_parameter(name, parameter):
     if not isinstance(values, list) or not values:
         raise ValueError(f"{where}.values={values!r} must be a list with at least one value")
     for value in values:
+        if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value):
+            raise ValueError(f"{where}: YAML reads {value} as text; write {value.lower().replace('e', '.0e')}")
         check_value(name, value)
     if "min" in needed:
         check_range(where, name, distribution, **{key: parameter[key] for key in needed})

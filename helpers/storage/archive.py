@@ -65,6 +65,8 @@ def read_archive(path, kind):
         raise ValueError(f"{path} has the format of an older version of this project, which is no longer supported")
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.zip.infolist()):
+                raise zipfile.BadZipFile  # write_archive does not compress: a small file cannot become large in memory
             if archive.zip.testzip() is not None:  # np.load skips the CRC-32 if a damaged shape is too small
                 raise zipfile.BadZipFile
             arrays = dict(archive)
@@ -75,7 +77,7 @@ def read_archive(path, kind):
     if found != kind:
         raise ValueError(f"{path} is a {found}, not a {kind}")
     if version != VERSION:
-        raise ValueError(f"{path} has format version {version}; this code reads version {VERSION}")
+        raise ValueError(f"{path} has format version {version!r}; this code reads version {VERSION}")
     if sorted(arrays) != names:
         raise ValueError(f"{path} is damaged: it has the arrays {sorted(arrays)}, but should have {names}")
     return header["content"], arrays

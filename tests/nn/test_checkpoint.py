@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import time
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -409,3 +411,66 @@ def test_load_model_checkpoint_or_missing_file_refused(data, tmp_path):
         load_model(tmp_path / "run.ckpt")
     with pytest.raises(ValueError, match=r"nothing\.model cannot be read: No such file"):
         load_model(tmp_path / "nothing.model")
+
+
+def test_checkpoint_of_running_training_is_refused(tmp_path):
+    """The second training ends before its first step; the first one, and its file, are not affected."""
+    path, refused = tmp_path / "run.ckpt", []
+
+    def log(row):
+        if row["epoch"] == 1:
+            path.unlink()  # so that only the lock can tell
+            with pytest.raises(ValueError, match=r"run\.ckpt' is in use by another training"):
+                model_train(blobs(), checkpoint=path, hidden_size=3, epochs=1)
+            refused.append(path.exists())
+
+    params, _ = model_train(blobs(), checkpoint=path, log=log, hidden_size=4, epochs=3)
+    assert refused == [False]
+    alone, _ = model_train(blobs(), hidden_size=4, epochs=3)
+    np.testing.assert_array_equal(params.theta, alone.theta)
+    assert os.listdir(tmp_path) == ["run.ckpt"]
+    model_train(blobs(), checkpoint=path, resume=True, hidden_size=4, epochs=3)
+
+
+@pytest.mark.slow
+def test_trainings_in_two_processes_share_no_checkpoint(tmp_path):
+    code = (
+        "import sys; from helpers.nn import model_train; from tests.support.datasets import blobs\n"
+        "model_train(blobs(), checkpoint=sys.argv[1], hidden_size=4, epochs=10**6)"
+    )
+    path = tmp_path / "run.ckpt"
+    process = start_python(code, path, cwd=Path(__file__).parents[2])
+    try:
+        wait_until(path.exists)
+        with pytest.raises(ValueError, match="is in use by another training"):
+            model_train(blobs(), checkpoint=path, resume=True, hidden_size=4, epochs=10**6)
+        process.kill()
+        process.wait(timeout=60)
+        trainer = Trainer(blobs(), Config(hidden_size=4, epochs=10**6))
+        load_checkpoint(path, trainer)
+        assert len(trainer.finished.history) >= 1
+        with pytest.raises(ValueError, match="exists: continue from it"):
+            model_train(blobs(), checkpoint=path, hidden_size=4)
+    finally:
+        process.kill()
+
+
+def test_compressed_archive_is_refused_before_it_is_read(tmp_path):
+    """A small file that would become 800 MB in memory."""
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, metadata=np.array("{}"), W_1=np.zeros(10**8))
+    assert path.stat().st_size < 10**6
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"bomb\.npz is damaged, or not a model"):
+            load_model(path)
+        assert tracemalloc.get_traced_memory()[1] < 10**8
+    finally:
+        tracemalloc.stop()
+
+
+def test_class_names_that_control_the_terminal_are_refused(tmp_path):
+    params = intial_weights(1, 4, inputs=4, classes=2)
+    save_model(tmp_path / "a.npz", params, Config(num_layers=1, hidden_size=4), ["coat", "\x1b[2J"])
+    with pytest.raises(ValueError, match=r"a\.npz does not hold a network: its class names have characters"):
+        load_model(tmp_path / "a.npz")

@@ -1,7 +1,9 @@
 """The number of BLAS threads: from the work of a step and the cores; recorded, and kept when training is resumed."""
 
 import os
+import threading
 
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -100,3 +102,42 @@ def report():
 def test_blobs_train_on_one_thread():
     """A step on toy data has too little work for a second thread."""
     assert Trainer(blobs(), Config()).threads == 1
+
+
+def test_concurrent_trainings_keep_one_limit_and_restore_it(data):
+    """Three threads train at once, the first ends early: each has the result of a training alone, bitwise."""
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    sizes = {"a": {"epochs": 1}, "b": {"epochs": 30}, "c": {"epochs": 30, "optimizer": "adam"}}
+    alone = {name: model_train(data, hidden_size=8, **values)[0].theta for name, values in sizes.items()}
+    together, limits = {}, []
+
+    def log(row):
+        limits.append({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+
+    def train(name):
+        together[name] = model_train(data, hidden_size=8, log=log, **sizes[name])[0].theta
+
+    threads = [threading.Thread(target=train, args=(name,)) for name in sizes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=100)
+    for name in sizes:
+        np.testing.assert_array_equal(together[name], alone[name])
+    assert limits == [{1}] * 61
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+def test_trainings_with_different_numbers_of_threads(data):
+    """A number that is required is an error beside another one; the default follows the training that runs."""
+    seen = []
+
+    def log(row):
+        _, history = model_train(data, hidden_size=8, epochs=1)
+        seen.append(history.attrs["threads"])
+        with pytest.raises(ValueError, match="threads=1: another training in this process uses 2 BLAS threads"):
+            model_train(data, hidden_size=8, epochs=1, threads=1)
+
+    model_train(data, hidden_size=8, epochs=1, threads=2, log=log)
+    assert seen == [2]
+    model_train(data, hidden_size=8, epochs=1, threads=1)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -485,3 +486,41 @@ def test_import_is_light():
     code = "import sys, helpers.sweep; print({'optuna', 'pandas', 'sklearn', 'wandb'} & {*sys.modules})"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert answer.stdout.strip() == "set()"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failure", ["full", "removed"])
+def test_storage_that_fails_in_mid_search(failure, data, monkeypatch, tmp_path):
+    """One message; nothing that is finished is lost, and the search continues when the cause is gone."""
+    path, url, fit, calls = tmp_path / "a.db", f"sqlite:///{tmp_path / 'a.db'}", Trainer.fit, []
+
+    def execute(self, *arguments):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def train(self, **options):
+        calls.append(self)
+        if len(calls) == 3 and failure == "removed":
+            path.rename(tmp_path / "gone.db")
+        if len(calls) == 3 and failure == "full":
+            patch.setattr("sqlalchemy.engine.default.DefaultDialect.do_execute", execute)
+        return fit(self, **options)
+
+    monkeypatch.setattr(Trainer, "fit", train)
+    monkeypatch.setattr(study, "GRACE_PERIOD", 2)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match=r"failed .*run the same search again"):
+        search(SMALL, trials=5, data=data, storage=url, progress=False)
+    if failure == "removed":
+        (tmp_path / "gone.db").replace(path)
+    results = search(SMALL, trials=5, data=data, storage=url, progress=False)
+    assert len(results) == 5
+    assert list(results.trial[:2]) == [0, 1]
+
+
+def test_sweep_names_that_are_special_in_a_url(tmp_path, monkeypatch, sample):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("helpers.data.load_data", lambda name, allow_sample: sample)
+    content = SMALL | {"parameters": {"epochs": {"value": 1}, "hidden_size": {"values": [4, 8]}}}
+    for name, change in {"a?b": {}, "a?c": {"method": "random"}, "d%41": {}}.items():
+        Path(f"{name}.yaml").write_text(yaml.safe_dump(content | change), "utf-8")
+        assert sweep.main([f"{name}.yaml", "--trials=1"]) == 0
+    assert sorted(path.name for path in Path("sweeps").glob("*.db")) == ["a_b.db", "a_c.db", "d_41.db"]

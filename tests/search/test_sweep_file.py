@@ -82,6 +82,15 @@ def test_fingerprint_depends_only_on_what_is_searched():
     ("change", "words"),
     [
         ({"parameters": None}, "parameters is missing"),
+        ({"parameters": {"learning_rate": {"values": ["1e-3"]}}}, "YAML reads 1e-3 as text; write 1.0e-3"),
+        ({"parameters": {"learning_rate": {"min": "1E-4", "max": 1}}}, "YAML reads 1E-4 as text; write 1.0e-4"),
+        (
+            {
+                "method": "grid",
+                "parameters": {"seed": {"values": list(range(1001))}, "epochs": {"values": [*range(1, 1001)]}},
+            },
+            "the grid has 1,001,000 points; method grid allows 1,000,000: use random or bayes",
+        ),
         (
             {"metric": {"name": "val_accuracy", "impute": "mean"}},
             "metric.impute='mean' is unknown; choose one of: latest, best, worst",
@@ -159,3 +168,18 @@ def test_wide_layers_with_few_layers():
 def test_read_sweep_missing_file():
     with pytest.raises(ValueError, match=r"nowhere\.yaml cannot be read: No such file"):
         read_sweep("nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: &a [1, 1]\nb: &b [*a, *a]\nparameters: [*b, *b]\n", "aliases .* are not supported"),
+        ("parameters: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("# " + "x" * 200_000, "more than 100,000 characters"),
+    ],
+)
+def test_hostile_yaml_is_refused(tmp_path, text, words):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=words):
+        read_sweep(path)
