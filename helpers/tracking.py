@@ -20,6 +20,8 @@ WANDB_TIMEOUTS = {
 }  # fmt: skip
 QUIET = {"silent": True, "console": "off", "x_disable_stats": True, "disable_git": True, "x_disable_meta": True}
 CONNECT_TIMEOUT = 3  # seconds
+MODES = ("online", "offline", "disabled", "shared")
+OLD_MODES = {"": "online", "run": "online", "dryrun": "offline"}
 
 
 class Recorder:
@@ -43,8 +45,9 @@ class Recorder:
     def __init__(self, project, entity, name, config, **options):
         os.environ.setdefault("WANDB_SILENT", "true")
         self.run, self.broken, self.failed, self.epochs = None, False, False, 0
+        normalise_mode()
         reason = reason_offline()
-        self.mode = "offline" if reason else os.environ.get("WANDB_MODE", "online")
+        self.mode = "offline" if reason else os.environ["WANDB_MODE"]
         options |= {"project": project, "entity": entity, "name": name, "config": config}
         try:
             reason = self.start(options) or reason
@@ -163,6 +166,18 @@ class Recorder:
             if not self.broken:
                 print(f"W&B: {first_line(error)}; training continues", file=sys.stderr)
             self.broken = True
+
+
+def normalise_mode():
+    """Set WANDB_MODE to one of W&B's modes in its own spelling; offline, with a message, if it is none of them."""
+    given = os.environ.get("WANDB_MODE", "")
+    mode = given.strip().lower()
+    mode = OLD_MODES.get(mode, mode)
+    if mode not in MODES:
+        print(f"WANDB_MODE={given!r} is unknown; the modes are: {', '.join(MODES)}", file=sys.stderr)
+        mode = "offline"
+    if mode != given:
+        os.environ["WANDB_MODE"] = mode
 
 
 def reason_offline():

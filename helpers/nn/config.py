@@ -42,7 +42,9 @@ class Config:
     )
     beta1: float = hyperparameter(None, check_float_or_none, "-beta1", "decay rate of the first moment", ge=0, lt=1)
     beta2: float = hyperparameter(None, check_float_or_none, "-beta2", "decay rate of the second moment", ge=0, lt=1)
-    epsilon: float = hyperparameter(None, check_float_or_none, "-eps", "added to the denominator for stability", gt=0)
+    epsilon: float = hyperparameter(
+        None, check_float_or_none, "-eps", "added to the denominator for stability", ge=1e-30
+    )
     weight_decay: float = hyperparameter(
         0.0, check_float, "-w_d -wd", "L2 regularisation: adds half of this times the sum of squared weights", ge=0
     )

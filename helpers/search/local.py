@@ -80,6 +80,8 @@ def search(
     workers, seed = check_int("workers", workers), check_int("seed", seed, ge=0)
     if workers > 1 and (storage is None or data is not None):
         raise ValueError(f"workers={workers} requires a shared storage= and no data=, which each worker loads itself")
+    if data is not None and data.x_val is None:
+        raise ValueError("data has no validation part, which the metric needs: load it with a validation_split above 0")
     storage = storage or import_optuna().storages.InMemoryStorage()
     job = Job(sweep, storage, trials, seed, allow_sample)
     study = job.open()

@@ -44,7 +44,10 @@ def open_study(sweep, storage, trials, seed):
     try:
         study = create_study(sweep, storage)
     except Exception as error:  # whatever Optuna, SQLAlchemy, a driver or the file system raises
-        raise ValueError(f"storage={display_url(storage)!r} cannot be used: {type(error).__name__}: {error}") from None
+        missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+        hint = f"; install the database driver {missing.name}" if isinstance(missing, ModuleNotFoundError) else ""
+        reason = f"{type(error).__name__}: {error}{hint}"
+        raise ValueError(f"storage={display_url(storage)!r} cannot be used: {reason}") from None
     stored = study.user_attrs.get("sweep")
     if stored is None:
         raise ValueError("the storage was written by an older version of this project; choose another storage")

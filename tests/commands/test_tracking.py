@@ -253,3 +253,22 @@ def test_sweep_parameters_override_flags(tmp_path):
     cells = [[line.split()[:5] for line in lines] for lines in rows]
     assert len(cells[0]) == 2
     assert cells[0] == cells[1]
+
+
+@pytest.mark.parametrize(
+    ("mode", "records", "warned"),
+    [
+        ("", "online", False),
+        (" Online", "online", False),
+        ("OFFLINE", "offline", False),
+        ("sometimes", "offline", True),
+    ],
+)
+def test_spelling_of_wandb_mode(tmp_path, mode, records, warned):
+    with serving() as server:
+        answer = train(environment(tmp_path, server.url) | {"WANDB_MODE": mode})
+    assert answer.returncode == 0, answer.stderr
+    assert f"W&B records {records}" in answer.stdout
+    assert bool(server.runs) == (records == "online")
+    named = "WANDB_MODE='sometimes' is unknown; the modes are: online, offline, disabled"
+    assert (named in answer.stderr) == warned

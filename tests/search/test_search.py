@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from helpers import sweep
 from helpers.nn.training import Trainer
 from helpers.search import importance, local, read_sweep, search, study
+from tests.support.datasets import blobs
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -524,3 +525,15 @@ def test_sweep_names_that_are_special_in_a_url(tmp_path, monkeypatch, sample):
         Path(f"{name}.yaml").write_text(yaml.safe_dump(content | change), "utf-8")
         assert sweep.main([f"{name}.yaml", "--trials=1"]) == 0
     assert sorted(path.name for path in Path("sweeps").glob("*.db")) == ["a_b.db", "a_c.db", "d_41.db"]
+
+
+def test_search_needs_validation_data():
+    with pytest.raises(ValueError, match="data has no validation part"):
+        search(SMALL, trials=1, data=blobs(validation=False), progress=False)
+
+
+def test_missing_database_driver_is_named(data):
+    with pytest.raises(
+        ValueError, match=r"storage='oracle\+oracledb://h/x' cannot be used: .*install the database driver oracledb"
+    ):
+        search(SMALL, trials=1, storage="oracle+oracledb://user:secret@h/x", progress=False)
