@@ -3,7 +3,7 @@
 import threading
 from contextlib import contextmanager
 
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import OpenBLASController, threadpool_info, threadpool_limits
 
 from helpers.nn.network import count_params
 
@@ -33,6 +33,12 @@ def choose_threads(sizes, batch_size):
     return max(1, min(available_threads(), int(flops / FLOPS_PER_THREAD)))
 
 
+def take_control():
+    """Let this thread set the limit, whichever thread has set it before; threadpoolctl keeps the others from it."""
+    if hasattr(OpenBLASController, "clear_controlling_thread"):  # since threadpoolctl 3.8
+        OpenBLASController.clear_controlling_thread(force=True)
+
+
 class SharedLimit:
     """The limit of BLAS threads, which holds for the whole process, shared by the trainings in its threads."""
 
@@ -47,6 +53,7 @@ class SharedLimit:
         """
         with self.lock:
             if self.users == 0:
+                take_control()
                 self.count, self.limits = count, threadpool_limits(count, "blas")
             elif required and count != self.count:
                 raise ValueError(
@@ -61,7 +68,9 @@ class SharedLimit:
             with self.lock:
                 self.users -= 1
                 if self.users == 0:
+                    take_control()
                     self.limits.restore_original_limits()
+                    take_control()
 
 
 blas_threads = SharedLimit()
