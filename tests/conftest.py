@@ -6,6 +6,7 @@ from pathlib import Path
 os.environ["CI"] = "true"  # no progress bars
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import signal
 import sys
 
 import matplotlib
@@ -28,6 +29,10 @@ QUESTIONS = {  # the tests behind each question of the assignment: `pytest -m q3
     "q9": ("tests/test_layering.py", "tests/data/"),
     "q10": ("tests/notebook/",),
 }
+
+for name in ("SIGINT", "SIGHUP"):  # a shell's background job, or nohup, ignores them, which child processes inherit
+    if signal.getsignal(getattr(signal, name, signal.SIGINT)) == signal.SIG_IGN:
+        signal.signal(getattr(signal, name), signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 matplotlib.use("agg")  # not by an environment variable, which the notebook's kernel would inherit
 

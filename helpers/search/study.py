@@ -39,6 +39,8 @@ def open_study(sweep, storage, trials, seed):
     ------
     ValueError
         If the storage cannot be used, or holds another sweep.
+    OSError
+        If the disk is full.
     """
     optuna = import_optuna()
     try:
@@ -46,8 +48,8 @@ def open_study(sweep, storage, trials, seed):
     except Exception as error:  # whatever Optuna, SQLAlchemy, a driver or the file system raises
         missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
         hint = f"; install the database driver {missing.name}" if isinstance(missing, ModuleNotFoundError) else ""
-        reason = f"{type(error).__name__}: {error}{hint}"
-        raise ValueError(f"storage={display_url(storage)!r} cannot be used: {reason}") from None
+        message = f"storage={display_url(storage)!r} cannot be used: {type(error).__name__}: {error}{hint}"
+        raise OSError(message) if "disk" in str(error) else ValueError(message) from None
     stored = study.user_attrs.get("sweep")
     if stored is None:
         raise ValueError("the storage was written by an older version of this project; choose another storage")

@@ -1,0 +1,124 @@
+"""Start a command, hurt it, and tell what is left of it."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+MARK = "CHAOS_PROCESS"  # an environment variable, by which descendants are found
+# Linux only: /proc tells the environment and the parent of each process
+
+
+class Command:
+    """A command that runs in a folder, with its output in temporary files.
+
+    Parameters
+    ----------
+    arguments : list of str
+        The arguments after the Python interpreter.
+    folder : Path
+        The working directory.
+    environment : dict, optional
+        Changes of the environment.
+    file_limit : int, optional
+        The largest size of a file in bytes: as on a full disk, what goes beyond is an error.
+    output : {"file", "full", "closed"}, default="file"
+        Where standard output goes: to a file, to a full disk, or to a pipe that nobody reads.
+    """
+
+    def __init__(self, arguments, folder, environment=None, file_limit=None, output="file"):
+        self.mark = uuid.uuid4().hex
+        self.out, self.err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 (`close` closes them)
+        environment = os.environ | {MARK: self.mark, "CI": "true", "PYTHONUNBUFFERED": "1"} | (environment or {})
+
+        def limit():
+            if file_limit:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+
+        target, closed = self.out, None
+        if output == "full":
+            target = open("/dev/full", "wb")  # noqa: SIM115
+        elif output == "closed":
+            closed, target = os.pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=target,
+            stderr=self.err, start_new_session=True, preexec_fn=limit,
+        )  # fmt: skip
+        if output == "full":
+            target.close()
+        elif output == "closed":
+            os.close(target)
+            os.close(closed)
+
+    def text(self, stream):
+        """Return what the command has written to "out" or "err" so far."""
+        file = getattr(self, stream)
+        file.seek(0)
+        return file.read().decode("utf-8", "replace")
+
+    def family(self):
+        """Return the ids of the processes of the command that are alive, the first one included."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"{MARK}={self.mark}".encode() in (path / "environ").read_bytes().split(b"\0"):
+                    state = (path / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+                    found += [int(path.name)] if state != "Z" else []
+            except OSError:  # it has ended, or belongs to somebody else
+                continue
+        return found
+
+    def workers(self):
+        """Return the ids of the worker processes of a search or of recipes."""
+        found = []
+        for number in self.family():
+            try:
+                command = Path(f"/proc/{number}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"spawn_main" in command:
+                found.append(number)
+        return found
+
+    def send(self, name, target="parent"):
+        """Send the signal to the parent, to one worker or to all; return whether there was somebody to receive it."""
+        workers = self.workers() if target != "parent" else []
+        receivers = {"parent": [self.process.pid], "worker": workers[:1], "all": self.family()}[target]
+        sent = False
+        for number in receivers:
+            try:
+                os.kill(number, getattr(signal, name))
+                sent = True
+            except ProcessLookupError:
+                continue
+        return sent
+
+    def wait(self, seconds):
+        """Return the exit code; None if the command is still running after this time."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def left_over(self, seconds=15):
+        """Return the processes that are still alive this many seconds after the command has ended."""
+        deadline = time.monotonic() + seconds
+        while self.family() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self.family()
+
+    def close(self):
+        """Kill what is left."""
+        for number in self.family():
+            try:
+                os.kill(number, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait(30)
+        self.out.close()
+        self.err.close()
