@@ -530,10 +530,11 @@ def hold(checkpoint):
     lock = locked(checkpoint)
     try:
         lock.acquire(timeout=0)
-    except TimeoutError:
-        raise ValueError(f"checkpoint={str(checkpoint)!r} is in use by another training; name another file") from None
-    except (OSError, NotImplementedError):  # the folder cannot be written, or its file system has no locks
-        pass
+    except (OSError, NotImplementedError) as error:
+        # Otherwise the folder cannot be written, or its file system has no locks
+        if isinstance(error, TimeoutError) and os.path.exists(lock.lock_file):
+            message = f"checkpoint={str(checkpoint)!r} is in use by another training; name another file"
+            raise ValueError(message) from None
     try:
         yield
     finally:
