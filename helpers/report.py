@@ -58,7 +58,7 @@ def build_blocks(entity, project):
             ),
         ),
         "4 The hyperparameter search": (
-            "The search space, the method, and why it needed no more runs.",
+            "The search space, the method, and the number of runs.",
             panels(
                 wr.ParallelCoordinatesPlot(title="configurations and validation accuracy", columns=columns), **fashion
             ),

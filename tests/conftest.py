@@ -30,9 +30,10 @@ QUESTIONS = {  # the tests behind each question of the assignment: `pytest -m q3
     "q10": ("tests/notebook/",),
 }
 
-for name in ("SIGINT", "SIGHUP"):  # a shell's background job, or nohup, ignores them, which child processes inherit
-    if signal.getsignal(getattr(signal, name, signal.SIGINT)) == signal.SIG_IGN:
-        signal.signal(getattr(signal, name), signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
+# A background job of a shell ignores SIGINT, and nohup SIGHUP; the tests' child processes would inherit that.
+for name, handler in {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}.items():
+    if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
+        signal.signal(getattr(signal, name), handler)
 
 matplotlib.use("agg")  # not by an environment variable, which the notebook's kernel would inherit
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -143,3 +144,14 @@ def test_trainings_with_different_numbers_of_threads(data):
     model_train(data, hidden_size=8, epochs=1, threads=2, log=log)
     assert seen == [2]
     model_train(data, hidden_size=8, epochs=1, threads=1)
+
+
+def test_limit_is_restored_by_the_last_training_while_the_first_thread_lives(data):
+    before, started, release = blas_threads(), threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(
+            model_train, data, hidden_size=8, epochs=1, log=lambda row: started.set() or release.wait(60)
+        )
+        assert started.wait(60)
+        model_train(data, hidden_size=8, epochs=1, log=lambda row: release.set() or first.result(60))
+        assert blas_threads() == before
