@@ -631,23 +631,24 @@ def image_grid(X, above, below, title, source, colour="black"):
             axis.set_xlabel(under, fontsize=12)
 
 
-def mixup_examples(X, partners, mixed, labels, title, source):
-    """Plot the images, their partners and the mixtures of mixup, in three rows, with the labels of the mixtures.
+def augmented_images(rows, title, source):
+    """Plot the same images in several versions, one version per row.
 
     Parameters
     ----------
-    X, partners, mixed : ndarray, shape (N, 784)
-        The images, after their flip; the images that they are mixed with; the mixtures.
-    labels : sequence of str
-        N texts.
+    rows : dict of str to ndarray, shape (N, 784)
+        The name of each version, and its images.
     title, source : str
         The title of the figure, and the name of the data set.
     """
-    texts = "; ".join(" ".join(label.split()) for label in labels)
-    alt = f"Images in three rows: {len(X)} images, their partners in mixup and the mixtures, whose labels are {texts}"
-    with figure(size=(8.5, 8.5 * 2.7 / len(X) + 1.3), title=title, alt=alt, source=source) as (_, axis):
-        _image_table(axis, np.stack([X, partners, mixed]), ["image", "partner", "mixture"], labels)
-        axis.tick_params(axis="x", labelsize=SMALL)
+    X = np.stack([*rows.values()])
+    alt = f"Table of images: {X.shape[1]} images in columns, their versions in rows: {_sentence(rows)}"
+    with figure(size=(8.5, 8.5 * len(X) / X.shape[1] + 0.7), title=title, alt=alt, source=source) as (_, axis):
+        _image_table(axis, X, [*rows], [""] * X.shape[1])
+        axis.set_xticks(32 * np.arange(1, X.shape[1]) - 0.5, [])
+        axis.set_yticks(32 * np.arange(1, len(X)) - 0.5, [], minor=True)
+        axis.tick_params(which="minor", length=0)
+        axis.grid(visible=True, which="both")
 
 
 def prediction(x, y_hat, class_names, title, source):

@@ -71,7 +71,7 @@ FIGURES = {  # function: its arguments
     "confusion_matrix": lambda sample: (MATRIX, NAMES, "title", sample.name),
     "misclassified": lambda sample: (X, Y, Y_HAT, np.arange(9), NAMES, "title", sample.name),
     "image_grid": lambda sample: (X[:8], ["a"] * 8, ["b"] * 8, "title", sample.name),
-    "mixup_examples": lambda sample: (X[:4], X[4:8], X[8:12], ["a\nb"] * 4, "title", sample.name),
+    "augmented_images": lambda sample: ({"a": X[:4], "b": X[4:8]}, "title", sample.name),
     "prediction": lambda sample: (X[0], Y_HAT[0], NAMES, "title", sample.name),
     "reliability_diagram": lambda sample: ({"a": CALIBRATION}, "title", sample.name),
     "ablation": lambda sample: ({"a": [-1.2, -0.8], "b": [0, 0.2]}, "title", sample.name),
@@ -559,11 +559,10 @@ def test_hyperparameter_importance_groups_the_bars_of_several_tables(shown):
     assert [label.get_text() for label in correlation.get_yticklabels()] == ["initialisation He", "batch size"]
 
 
-def test_mixup_examples_names_rows_and_shows_labels(shown):
-    plots.mixup_examples(X[:2], X[2:4], X[4:6], ["60% Bag", "90% Coat"], "title", "toys")
+def test_augmented_images_shows_each_version_in_its_row(shown):
+    plots.augmented_images({"image": X[:2], "flipped": X[2:4]}, "title", "toys")
     axis = shown[0].axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["image", "partner", "mixture"]
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["60% Bag", "90% Coat"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["image", "flipped"]
     pixels = axis.get_images()[0].get_array()
     assert np.array_equal(pixels[34:62, 34:62], X[3].reshape(28, 28))
 
