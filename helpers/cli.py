@@ -1,5 +1,6 @@
 """Functions shared by the commands: parsers, output, signals and exit codes."""
 
+import _thread
 import argparse
 import os
 import signal
@@ -7,6 +8,8 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
+
+IMPORT_POLL = 0.1  # seconds between two looks whether an import has ended
 
 
 def printable(text):
@@ -49,11 +52,19 @@ def error(reason):
     return 1
 
 
+def importing(frame):
+    """Return whether a module is being imported in this frame or one of its callers."""
+    while frame and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
+
+
 @contextmanager
 def signals():
     """Turn the first SIGTERM, SIGINT or SIGHUP into a KeyboardInterrupt.
 
-    Later signals raise nothing, nor do signals after `ignore`.
+    While a module is imported, the KeyboardInterrupt waits for the end of the import: a library may catch it, or turn
+    it into another error. Later signals raise nothing, nor do signals after `ignore`.
 
     Yields
     ------
@@ -62,15 +73,19 @@ def signals():
         129 for SIGHUP, which a closed terminal sends);
         ``ignore()``: from now on signals only set the exit code.
     """
-    state = SimpleNamespace(exit_code=0, raising=True)
+    state, waiting = SimpleNamespace(exit_code=0, raising=True), []
 
     def ignore():
         state.raising = False
 
     def handle(number, frame):
-        first = state.exit_code == 0
         state.exit_code = state.exit_code or 128 + number
-        if first and state.raising:
+        if state.raising and importing(frame):
+            waiting.append(threading.Timer(IMPORT_POLL, _thread.interrupt_main, (number,)))
+            waiting[-1].daemon = True
+            waiting[-1].start()
+        elif state.raising:
+            state.raising = False
             raise KeyboardInterrupt
 
     state.ignore = ignore
@@ -83,6 +98,8 @@ def signals():
     try:
         yield state
     finally:
+        for timer in waiting:
+            timer.cancel()
         for number, handler in previous.items():
             signal.signal(number, handler)
 

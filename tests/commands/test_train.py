@@ -1,5 +1,6 @@
 """helpers.train: the course's flags, signals, files, and messages for invalid arguments."""
 
+import importlib
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from helpers import train
+from helpers import cli, train
 from helpers.nn import OPTIMIZERS, Config, Trainer, evaluate, load_model
 from helpers.storage import read_archive
 from helpers.tracking import Recorder
@@ -284,6 +285,36 @@ def test_signal_during_wandb_init_closes_run(number, again, monkeypatch, capsys)
     assert train.main(["--epochs=1"]) == 128 + number
     assert closed == [130]
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def careless(tmp_path, monkeypatch):
+    """The name of a module that sends SIGINT while it is imported, and catches everything."""
+    code = (
+        "import signal, time\ncaught = False\n"
+        "try:\n    signal.raise_signal(signal.SIGINT)\n    time.sleep(0.01)\nexcept BaseException:\n    caught = True\n"
+    )
+    (tmp_path / "careless.py").write_text(code, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "careless"
+    sys.modules.pop("careless", None)
+
+
+def test_signal_during_an_import_waits_for_its_end(careless):
+    def work():
+        assert not importlib.import_module(careless).caught
+        time.sleep(60)
+
+    with cli.signals() as signals, pytest.raises(KeyboardInterrupt):
+        work()
+    assert signals.exit_code == 130
+
+
+def test_signal_during_an_import_does_not_outlive_the_command(careless):
+    with cli.signals() as signals:
+        importlib.import_module(careless)
+    time.sleep(3 * cli.IMPORT_POLL)  # a KeyboardInterrupt here would end pytest
+    assert signals.exit_code == 130
 
 
 def test_second_ctrl_c_does_not_stop_closing(monkeypatch):
