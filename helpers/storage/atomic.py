@@ -1,6 +1,7 @@
 """Atomic replacement of a file, and a lock for files that several processes change."""
 
 import errno
+import glob
 import os
 import secrets
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 LOCK_TIMEOUT = 60  # seconds
 REPLACE_TIMEOUT = 2  # seconds
+ABANDONED_AFTER = 600  # seconds without a change of a temporary file
 
 
 @contextmanager
@@ -16,8 +18,9 @@ def atomic_write(path):
     """Open a temporary binary file that replaces `path` when the block ends.
 
     The file is flushed to the disk and then renamed, so that a crash, a full disk or a kill leaves either the old
-    file or the new one, complete. If the block fails, the temporary file is removed; only a kill can leave one
-    behind (``*.new``). Several processes may write the same path. A symbolic link is followed.
+    file or the new one, complete. If the block fails, the temporary file is removed. Only a kill can leave one behind
+    (``*.new``); the next writing of the same path, after ten minutes or later, removes it. Several processes may write
+    the same path. A symbolic link is followed.
 
     Parameters
     ----------
@@ -37,6 +40,7 @@ def atomic_write(path):
     path = Path(path).resolve()
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file", str(path))
+    remove_abandoned(path)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     try:
         with open(temporary, "xb") as file:
@@ -48,6 +52,15 @@ def atomic_write(path):
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def remove_abandoned(path):
+    """Remove the temporary files of `path` that a kill has left: those that nobody has changed for ten minutes."""
+    token = "[0-9a-f]" * 8
+    with suppress(OSError):
+        for temporary in path.parent.glob(f"{glob.escape(path.name)}.{token}.new"):
+            if time.time() - temporary.stat().st_mtime > ABANDONED_AFTER:
+                temporary.unlink()
 
 
 def replace(temporary, path):

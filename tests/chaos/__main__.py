@@ -74,6 +74,8 @@ def run_round(name, faults):
         scenario = SCENARIOS[name](Path(folder))
         for fault in [*faults, {"kind": "none"}]:
             options = {"file_limit": fault.get("bytes"), "output": fault.get("output", "file")}
+            if fault["kind"] == "none":
+                scenario.age_leftovers()
             command = scenario.start(**options)
             try:
                 code, received = apply_fault(command, fault, scenario.limit)

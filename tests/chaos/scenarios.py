@@ -3,8 +3,10 @@
 A scenario starts commands until one ends without a fault. Each has a folder of its own, with a copy of `helpers`.
 """
 
+import os
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -63,6 +65,12 @@ class Scenario:
     def leftovers(self):
         """Return the temporary files in the folder."""
         return [str(path.relative_to(self.folder)) for path in self.folder.rglob("*.new")]
+
+    def age_leftovers(self):
+        """Make the temporary files as old as if the next start came an hour later."""
+        for name in self.leftovers():
+            then = time.time() - 3600
+            os.utime(self.folder / name, (then, then))
 
 
 class Train(Scenario):

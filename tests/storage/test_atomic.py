@@ -43,6 +43,19 @@ def test_atomic_write_failure_keeps_old_file(broken, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_atomic_write_removes_what_a_kill_left(tmp_path):
+    """After ten minutes without a change; younger files may belong to another process, other names to the user."""
+    abandoned, young, others = "a[1].0123abcd.new", "a[1].89abcdef.new", ["a[1].backup.new", "a1.0123abcd.new"]
+    for name in (abandoned, young, *others):
+        (tmp_path / name).write_bytes(b"part")
+    before = time.time() - 2 * atomic.ABANDONED_AFTER
+    for name in (abandoned, *others):
+        os.utime(tmp_path / name, (before, before))
+    with atomic_write(tmp_path / "a[1]") as file:
+        file.write(b"new")
+    assert sorted(os.listdir(tmp_path)) == sorted(["a[1]", young, *others])
+
+
 def test_atomic_write_interrupt_keeps_old_file(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"old")
