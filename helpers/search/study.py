@@ -40,16 +40,20 @@ def open_study(sweep, storage, trials, seed):
     ValueError
         If the storage cannot be used, or holds another sweep.
     OSError
-        If the disk is full.
+        If the disk is full, or the database server does not answer.
     """
+    from sqlalchemy.exc import OperationalError
+
     optuna = import_optuna()
     try:
         study = create_study(sweep, storage)
     except Exception as error:  # whatever Optuna, SQLAlchemy, a driver or the file system raises
         missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
         hint = f"; install the database driver {missing.name}" if isinstance(missing, ModuleNotFoundError) else ""
-        message = f"storage={display_url(storage)!r} cannot be used: {type(error).__name__}: {error}{hint}"
-        raise OSError(message) if "disk" in str(error) else ValueError(message) from None
+        reason = f"{type(error).__name__}: {getattr(error, 'orig', None) or error}".strip()
+        message = f"storage={display_url(storage)!r} cannot be used: {reason}{hint}"
+        unavailable = isinstance(error, OperationalError) and not str(storage).startswith("sqlite")
+        raise OSError(message) if unavailable or "disk" in str(error) else ValueError(message) from None
     stored = study.user_attrs.get("sweep")
     if stored is None:
         raise ValueError("the storage was written by an older version of this project; choose another storage")

@@ -4,9 +4,9 @@ Examples: python -m tests.chaos --minutes 60
           python -m tests.chaos --seed 7 --scenarios train --rounds 1
 
 A round starts one command again and again in a new folder: each time with a fault, and in the end without one. Faults
-are signals (once or twice, to the command, to a worker or to all processes), files that cannot grow, and output that
-cannot be written. The seed of a round is printed, and determines its faults; their effect depends on the moment that
-they meet.
+are signals (once or twice, to the command, to a worker or to all processes), files that cannot grow, output that cannot
+be written, and servers (of W&B, of a database) that fail and return. The seed of a round is printed, and determines its
+faults; their effect depends on the moment that they meet.
 """
 
 import argparse
@@ -16,70 +16,76 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import closing
 from pathlib import Path
 
-from tests.chaos.scenarios import SCENARIOS, SIGNAL_CODES, Broken, require
+from tests.chaos.scenarios import API_KEY, SCENARIOS, SIGNAL_CODES, Broken, require
 
 
-def draw_fault(rng, seconds):
-    """Return a random fault for one start: a dict with its ``kind`` and the details."""
-    kind = rng.choices(["signal", "double", "file_limit", "output"], [6, 3, 2, 1])[0]
+def draw_fault(rng, scenario):
+    """Return a random fault for one start of the scenario: a dict with its ``kind`` and the details."""
+    kind = rng.choice(scenario.kinds)
     if kind == "file_limit":
         return {"kind": kind, "bytes": rng.choice([10, 1_000, 30_000, 150_000, 400_000])}
     if kind == "output":
         return {"kind": kind, "output": rng.choice(["full", "closed"])}
+    # Signals do not come while Python starts, when nothing can handle them
+    after = round(rng.uniform(1.2, scenario.seconds(scenario)), 2)
+    if kind in ("server", "storage"):
+        trouble, lasts = rng.choice(scenario.troubles), round(rng.choice([0.5, 3.0, 10.0]), 2)
+        return {"kind": kind, "trouble": trouble, "after": rng.choice([0.0, after]), "lasts": lasts}
     return {
         "kind": kind,
         "signals": [rng.choice(list(SIGNAL_CODES)) for _ in range(1 + (kind == "double"))],
-        "target": rng.choice(["parent", "parent", "worker", "all"]),
-        "after": round(rng.uniform(1.2, seconds), 2),  # not while Python starts, when nothing can handle a signal
+        "target": rng.choice(scenario.targets),
+        "after": after,
         "between": round(rng.choice([0.0, 0.05, 0.5]), 2),
     }
 
 
-def apply_fault(command, fault, limit):
+def apply_fault(scenario, command, fault):
     """Hurt the running command; return its exit code (None if it hangs), and the signals that it received."""
     received = []
-    if "signals" in fault:
-        code = command.wait(fault["after"])
-        for number, name in enumerate(fault["signals"]):
-            if command.process.poll() is not None:
-                break
-            if number:
-                time.sleep(fault["between"])
-            received += [name] if command.send(name, fault["target"]) else []
-    code = command.wait(limit)
-    return code, received
+    if "after" in fault:
+        command.wait(fault["after"])
+    if "trouble" in fault:
+        scenario.disturb(fault["trouble"])
+        command.wait(fault["lasts"])
+        scenario.disturb(None)
+    for number, name in enumerate(fault.get("signals", ())):
+        if command.process.poll() is not None:
+            break
+        if number:
+            time.sleep(fault["between"])
+        received += [name] if command.send(name, fault["target"]) else []
+    return command.wait(scenario.limit), received
 
 
-def check_start(command, fault, code, received):
+def check_start(scenario, command, fault, code, received):
     """Check one start of a command: its exit code, its output, and that no process is left."""
     require(code is not None, "the command hangs")
-    allowed = {0}
-    if received:
-        allowed |= {SIGNAL_CODES[name] for name in received} | ({1} if fault["target"] != "parent" else set())
-    if fault["kind"] in ("file_limit", "output"):
-        allowed |= {1}
+    allowed = scenario.exit_codes(fault, received)
     require(code in allowed, f"exit code {code}; allowed are {sorted(allowed)}")
     if "SIGKILL" not in received:  # a process that is killed cannot say anything
         require("Traceback" not in command.text("err"), "a traceback is printed")
+    require(API_KEY not in command.text("out") + command.text("err"), "a secret is printed")
     left = command.left_over()
     require(not left, f"processes are left: {left}")
+    scenario.check_start(fault, received)
 
 
 def run_round(name, faults):
     """Run a scenario under the faults, in turn, and then without one; raise Broken if an invariant does not hold."""
     counts = collections.Counter()
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        scenario = SCENARIOS[name](Path(folder))
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, closing(SCENARIOS[name](Path(folder))) as scenario:
         for fault in [*faults, {"kind": "none"}]:
             options = {"file_limit": fault.get("bytes"), "output": fault.get("output", "file")}
             if fault["kind"] == "none":
                 scenario.age_leftovers()
             command = scenario.start(**options)
             try:
-                code, received = apply_fault(command, fault, scenario.limit)
-                check_start(command, fault, code, received)
+                code, received = apply_fault(scenario, command, fault)
+                check_start(scenario, command, fault, code, received)
                 scenario.check_always()
                 if fault["kind"] == "none":
                     require(code == 0, f"exit code {code} without a fault")
@@ -90,7 +96,8 @@ def run_round(name, faults):
                 raise Broken(f"{error}, after {fault}\n  " + "\n  ".join(lines)) from None
             finally:
                 command.close()
-            label = " ".join([fault["kind"], *received, fault["target"]] if received else [fault["kind"]])
+            details = [*received, fault["target"]] if received else [fault.get("trouble", "")]
+            label = " ".join([fault["kind"], *details]).strip()
             counts[label] += fault["kind"] != "none" and (bool(received) or "signals" not in fault)
     return +counts
 
@@ -125,7 +132,7 @@ def main():
         rng = random.Random(seed)
         name = rng.choice(args.scenarios)
         scenario = SCENARIOS[name]
-        faults = [draw_fault(rng, scenario.seconds(scenario)) for _ in range(rng.randint(2, 6))]
+        faults = [draw_fault(rng, scenario) for _ in range(rng.randint(2, 6))]
         try:
             found = run_round(name, faults)
         except Broken as error:

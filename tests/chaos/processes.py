@@ -29,10 +29,14 @@ class Command:
         The largest size of a file in bytes: as on a full disk, what goes beyond is an error.
     output : {"file", "full", "closed"}, default="file"
         Where standard output goes: to a file, to a full disk, or to a pipe that nobody reads.
+    worker : bytes
+        A part of the command line of each of its workers.
     """
 
-    def __init__(self, arguments, folder, environment=None, file_limit=None, output="file"):
-        self.mark = uuid.uuid4().hex
+    def __init__(
+        self, arguments, folder, environment=None, *, file_limit=None, output="file", worker=b"spawn_main"
+    ):  # fmt: skip
+        self.mark, self.worker = uuid.uuid4().hex, worker
         self.out, self.err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 (`close` closes them)
         environment = os.environ | {MARK: self.mark, "CI": "true", "PYTHONUNBUFFERED": "1"} | (environment or {})
 
@@ -74,14 +78,14 @@ class Command:
         return found
 
     def workers(self):
-        """Return the ids of the worker processes of a search or of recipes."""
+        """Return the ids of the worker processes."""
         found = []
         for number in self.family():
             try:
                 command = Path(f"/proc/{number}/cmdline").read_bytes()
             except OSError:
                 continue
-            if b"spawn_main" in command:
+            if self.worker in command:
                 found.append(number)
         return found
 

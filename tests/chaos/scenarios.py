@@ -3,24 +3,31 @@
 A scenario starts commands until one ends without a fault. Each has a folder of its own, with a copy of `helpers`.
 """
 
+import importlib.util
 import os
 import shutil
-import sqlite3
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
 import time
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import sqlalchemy
 import yaml
 
 from helpers.storage import read_archive
 from tests.chaos.processes import Command
 from tests.support.environment import NO_NETWORK
+from tests.support.wandb_server import SWEEP, Server
 
 ROOT = Path(__file__).parents[2]
 QUIET = NO_NETWORK | {"WANDB_MODE": "disabled", "OPENBLAS_NUM_THREADS": "1"}
 SIGNAL_CODES = {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130, "SIGHUP": 129}
+API_KEY = "0123456789abcdef" * 2 + "01234567"
 
 
 class Broken(AssertionError):
@@ -37,7 +44,10 @@ class Scenario:
     """A command that is started, hurt and started again in one folder, until it reaches its end."""
 
     limit = 120  # seconds for one start
-    trials = 0
+    kinds = 6 * ("signal",) + 3 * ("double",) + 2 * ("file_limit",) + ("output",)  # of which a fault is drawn
+    targets = ("parent", "parent", "worker", "all")  # of which the receiver of a signal is drawn
+    worker = b"spawn_main"  # by this word in its command line a worker is recognised
+    troubles = ()  # what a server may do
 
     def __init__(self, folder):
         self.folder = folder
@@ -50,17 +60,39 @@ class Scenario:
 
     def start(self, **options):
         """Start the command once."""
-        return Command(self.arguments, self.folder, QUIET, **options)
+        return Command([*self.arguments], self.folder, self.environment(), worker=self.worker, **options)
+
+    def environment(self):
+        """Return the changes of the environment."""
+        return QUIET
 
     def seconds(self):
         """Return about how long an undisturbed run takes, start included."""
         return 6
+
+    def disturb(self, trouble):
+        """Begin one of the troubles, or end it (None)."""
+
+    def exit_codes(self, fault, received):
+        """Return the exit codes that are allowed after a fault and the signals that were received."""
+        codes = {0}
+        if received:
+            codes |= {SIGNAL_CODES[name] for name in received} | ({1} if fault["target"] != "parent" else set())
+        if fault["kind"] in ("file_limit", "output"):
+            codes |= {1}
+        return codes
+
+    def check_start(self, fault, received):
+        """Check what must hold after this start, with this fault."""
 
     def check_always(self):
         """Check what must hold after every start, whatever has happened to it."""
 
     def check_end(self):
         """Check what must hold after a run without a fault."""
+
+    def close(self):
+        """End what was started beside the command, at the end of the round."""
 
     def leftovers(self):
         """Return the temporary files in the folder."""
@@ -109,11 +141,16 @@ class Train(Scenario):
 class Sweep(Scenario):
     """A search with two workers: no finished trial is lost, none is counted twice."""
 
-    arguments = ("-m", "helpers.sweep", "search.yaml", "--workers=2", "--allow_sample")
     method, trials = "random", 12
+
+    @property
+    def arguments(self):
+        return ("-m", "helpers.sweep", "search.yaml", "--workers=2", "--allow_sample", f"--storage={self.storage}")
 
     def prepare(self):
         self.finished = {}
+        (self.folder / "sweeps").mkdir()
+        self.storage = f"sqlite:///{self.folder / 'sweeps' / 'search.db'}"
         values = {"hidden_size": {"values": [4, 8, 16]}, "learning_rate": {"values": [0.01, 0.001]}}
         content = {
             "method": self.method, "metric": {"name": "val_accuracy", "goal": "maximize"}, "run_cap": self.trials,
@@ -126,26 +163,26 @@ class Sweep(Scenario):
 
     def check_always(self):
         """Every trial that was complete is complete, with the same value; the table is whole."""
-        database = self.folder / "sweeps" / "search.db"
-        if database.exists():
-            found = self.complete(database)
-            for number, value in self.finished.items():
-                require(found.get(number) == value, f"trial {number} was {value} and is {found.get(number)}")
-            self.finished = found
+        found = self.complete()
+        for number, value in self.finished.items():
+            require(found.get(number) == value, f"trial {number} was {value} and is {found.get(number)}")
+        require(len(found) <= self.trials, f"{len(found)} trials are complete; {self.trials} were asked for")
+        self.finished = found
         table = self.folder / "sweeps" / "search.csv"
         if table.exists():
             require("val_accuracy" in pd.read_csv(table).columns, "the table of the search is not whole")
 
-    @staticmethod
-    def complete(database):
+    def complete(self):
         """Return ``{number: value}`` of the complete trials."""
         query = (
             "SELECT trials.number, trial_values.value FROM trials JOIN trial_values USING (trial_id) "
             "WHERE trials.state = 'COMPLETE'"
         )
-        with closing(sqlite3.connect(database, timeout=30)) as connection:
-            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-            return dict(connection.execute(query)) if "trial_values" in tables else {}
+        engine = sqlalchemy.create_engine(self.storage, poolclass=sqlalchemy.NullPool)
+        if not sqlalchemy.inspect(engine).has_table("trial_values"):
+            return {}
+        with engine.connect() as connection:
+            return dict(tuple(row) for row in connection.execute(sqlalchemy.text(query)))
 
     def check_end(self):
         table = pd.read_csv(self.folder / "sweeps" / "search.csv")
@@ -199,4 +236,168 @@ if __name__ == "__main__":
         require(len(curves) == 18, f"the curves have {len(curves)} rows instead of 18")
 
 
-SCENARIOS = {"train": Train, "sweep": Sweep, "grid": Grid, "recipes": Recipes}
+class Shared(Grid):
+    """Two searches on one storage, one of which is hurt: together they train each point of the grid once."""
+
+    limit, other = 180, None
+
+    def start(self, **options):
+        self.other = super().start()
+        return super().start(**options)
+
+    def check_always(self):
+        """The other search is not disturbed."""
+        code = self.other.wait(self.limit)
+        allowed = self.exit_codes({"kind": "none"}, [])
+        require(code in allowed, f"the other search: exit code {code}\n  {self.other.text('err')}")
+        require("Traceback" not in self.other.text("err"), f"the other search: {self.other.text('err')}")
+        self.other.close()
+        super().check_always()
+
+    def close(self):
+        """End the other search."""
+        if self.other:
+            self.other.close()
+
+
+class Postgres(Shared):
+    """The same on a PostgreSQL server, which is also stopped and started again."""
+
+    kinds = 2 * ("signal",) + ("double",) + 2 * ("storage",)
+    troubles = ("immediate", "fast")
+    programs = Path(os.path.realpath(shutil.which("pg_ctl") or "")).parent
+    driver = next((name for name in ("psycopg", "psycopg2") if importlib.util.find_spec(name)), None)
+    available = driver is not None and (programs / "initdb").exists()
+
+    def prepare(self):
+        super().prepare()
+        self.data, self.restarted = tempfile.mkdtemp(prefix="chaos-postgres-"), False
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            shutil.chown(self.data, "postgres")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.storage = f"postgresql+{self.driver}://postgres:{API_KEY}@127.0.0.1:{port}/postgres"
+        self.call("initdb", "--no-sync", "--auth=trust", "--username=postgres")
+        self.options = ("-o", f"-p {port} -k {self.data} -c listen_addresses=127.0.0.1", "-l", f"{self.data}/log")
+        self.call("pg_ctl", "start", *self.options)
+
+    def call(self, program, *arguments):
+        """Run a program of PostgreSQL on the data of this server."""
+        user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        command = [*user, str(self.programs / program), "-D", self.data, *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=self.data, timeout=60)
+
+    def disturb(self, trouble):
+        """Stop the server, or start it again."""
+        if trouble:
+            self.call("pg_ctl", "stop", "-m", trouble)
+            self.restarted = True
+        else:
+            self.call("pg_ctl", "start", *self.options)
+
+    def exit_codes(self, fault, received):
+        """Allow 1 to both searches if the server has been stopped."""
+        codes = super().exit_codes(fault, received)
+        return codes | {1} if self.restarted else codes
+
+    def check_always(self):
+        """A start without a fault of the server follows."""
+        super().check_always()
+        self.restarted = False
+
+    def close(self):
+        """Stop the server and remove its data."""
+        super().close()
+        self.call("pg_ctl", "stop", "-m", "immediate")
+        shutil.rmtree(self.data, ignore_errors=True)
+
+
+class Recorded(Train):
+    """A training that is recorded online: whatever W&B's server does, the network is the same."""
+
+    limit = 240
+    kinds = 2 * ("signal",) + ("double",) + 3 * ("server",)
+    troubles = ("500", "hang", "reset")
+
+    def prepare(self):
+        super().prepare()
+        self.server = Server()
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def environment(self):
+        """Return that of a machine with an account at the server."""
+        folders = {"HOME": "", "WANDB_CACHE_DIR": "cache", "WANDB_CONFIG_DIR": "config", "WANDB_DATA_DIR": "data"}
+        account = {"WANDB_BASE_URL": self.server.url, "WANDB_API_KEY": API_KEY, "WANDB_MODE": "online"}
+        account |= {"WANDB_ERROR_REPORTING": "false", "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "0.1"}
+        return QUIET | {name: str(self.folder / path) for name, path in folders.items()} | account
+
+    def disturb(self, trouble):
+        """Let the server answer with errors, not at all, or cut the connections."""
+        self.server.trouble = trouble
+
+    def check_start(self, fault, received):
+        """A run that was stopped by a signal is closed, if the server was there to be told."""
+        closed = received and "SIGKILL" not in received and fault["target"] == "parent"
+        for name, run in self.server.runs.items():
+            require(run["exit_code"] is not None or not closed, f"the run {name} is not closed, after {received}")
+        self.server.runs.clear()
+
+    def close(self):
+        """Stop the server."""
+        self.server.vanish()
+
+
+class Agents(Recorded):
+    """W&B's agent starts trainings; each that is not killed reaches the server as a finished run."""
+
+    kinds = ("signal",)
+    targets = ("worker",)
+    worker = b"helpers.train"
+    runs = 2
+
+    def prepare(self):
+        super().prepare()
+        sweep = yaml.safe_load((ROOT / "sweep.yaml").read_text("utf-8"))
+        sweep["command"] = ["${env}", sys.executable, "-m", "helpers.train", "--allow_sample", "${args}"]
+        self.server.sweep = yaml.safe_dump(sweep)
+
+    @property
+    def arguments(self):
+        return ("-m", "wandb", "agent", "--count", str(self.runs), f"me/p/{SWEEP}")
+
+    def seconds(self):
+        return 12
+
+    def start(self, **options):
+        values = {"epochs": 3, "hidden_size": 16, "batch_size": 128}
+        parameters = {name: {"value": value} for name, value in values.items()}
+        self.server.queue = [dict(parameters) for _ in range(self.runs)]
+        return super().start(**options)
+
+    def exit_codes(self, fault, received):
+        """Allow nothing but 0: the agent goes on."""
+        return {0}
+
+    def check_start(self, fault, received):
+        """Every run is finished and has its three epochs, but those that a signal has stopped."""
+        whole = 0
+        for name, run in self.server.runs.items():
+            epochs = [row["epoch"] for row in run["history"] if "train_loss" in row]
+            require(epochs == list(range(1, len(epochs) + 1)), f"the run {name} has the epochs {epochs}")
+            whole += epochs == [1, 2, 3] and run["exit_code"] == 0
+        require(whole >= self.runs - bool(received), f"{whole} of {self.runs} runs are complete, after {received}")
+        self.server.runs.clear()
+
+    def check_always(self):
+        """Nothing is stored in the folder."""
+
+    check_end = check_always
+
+
+SCENARIOS = {
+    "train": Train, "sweep": Sweep, "grid": Grid, "recipes": Recipes, "shared": Shared, "recorded": Recorded,
+    "agents": Agents,
+}  # fmt: skip
+if Postgres.available:
+    SCENARIOS["postgres"] = Postgres

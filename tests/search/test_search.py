@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
 from helpers import sweep
 from helpers.nn.training import Trainer
@@ -530,6 +531,19 @@ def test_sweep_names_that_are_special_in_a_url(tmp_path, monkeypatch, sample):
 def test_search_needs_validation_data():
     with pytest.raises(ValueError, match="data has no validation part"):
         search(SMALL, trials=1, data=blobs(validation=False), progress=False)
+
+
+def test_database_server_that_does_not_answer_is_an_oserror(data, monkeypatch):
+    """It is no invalid argument: the command ends with exit code 1, and can be repeated."""
+
+    def refused(*_):
+        raise OperationalError("SELECT 1", {}, Exception("connection refused\n"))
+
+    monkeypatch.setattr("helpers.search.study.create_study", refused)
+    with pytest.raises(OSError, match=r"storage='mysql://h/x' cannot be used: OperationalError: connection refused$"):
+        search(SMALL, trials=1, data=data, storage="mysql://me:secret@h/x", progress=False)
+    with pytest.raises(ValueError, match=r"storage='sqlite:////nowhere/x.db' cannot be used"):
+        search(SMALL, trials=1, data=data, storage="sqlite:////nowhere/x.db", progress=False)
 
 
 def test_missing_database_driver_is_named(data):

@@ -17,7 +17,8 @@ ME = {"id": "VXNlcjox", "name": "me", "username": "me", "entity": "me", "email":
 class Server(ThreadingHTTPServer):
     """Hand out `queue`, a list with the parameters of each run, and keep what each run sends in `runs`.
 
-    trouble: "500" answers every request with an error; "hang" never answers.
+    trouble: "500" answers every request with an error; "hang" does not answer while the trouble lasts; "reset" closes
+    every connection.
     early_terminate: a function of the runs and the name of one of them: whether the server stops it.
     """
 
@@ -31,8 +32,10 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def process_request(self, request, address):
+        if self.trouble == "reset":
+            return self.shutdown_request(request)
         self.sockets.append(request)
-        super().process_request(request, address)
+        return super().process_request(request, address)
 
     def handle_error(self, request, address):
         """Ignore clients that have disconnected."""
@@ -173,8 +176,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply(self, content):
         body = json.dumps(content).encode()
-        if self.server.trouble == "hang":
-            self.server.over.wait()
+        while self.server.trouble == "hang" and not self.server.over.wait(0.05):
+            pass
         with contextlib.suppress(OSError):  # the client may be gone
             self.send_response(500 if self.server.trouble == "500" else 200)
             self.send_header("Content-Type", "application/json")
