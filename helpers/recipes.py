@@ -4,7 +4,7 @@ Example: python -m helpers.recipes fast --seeds 5
 
 Without names, all recipes are trained, one process per core. Results are written to helpers/results, where they replace
 those of the same recipe and seed: recipes.csv (one row per run), curves.csv (one row per epoch) and predictions/ (for
-some recipes).
+some recipes). The hyperparameters of `fast` and `record` were chosen by the runs in exploration.csv.
 """
 
 import os
@@ -25,6 +25,7 @@ from helpers.storage import atomic_write, locked
 
 RESULTS = Path(__file__).parent / "results"
 RUNS, CURVES, PREDICTIONS = RESULTS / "recipes.csv", RESULTS / "curves.csv", RESULTS / "predictions"
+EXPLORATION = RESULTS / "exploration.csv"
 KEYS = ["recipe", "seed"]
 
 
@@ -217,13 +218,13 @@ def read(path):
 def table(names=None):
     """Return the results of the recipes as a Markdown table."""
     rows = read(RUNS)
-    lines = ["| recipe | | published | validation | test | seeds | epochs | seconds per run |", "|---" * 8 + "|"]
+    lines = ["| recipe | | published | validation | test | seeds | epochs | minutes per run |", "|---" * 8 + "|"]
     for name in names or RECIPES:
         recipe, runs = RECIPES[name], rows[rows["recipe"] == name]
         if len(runs):
             scores = [mean_and_deviation(runs[column].dropna()) for column in ("val_accuracy", "test_accuracy")]
             cells = [f"`{name}`", recipe.description, recipe.published, *scores]
-            cells += [len(runs), f"{runs['epochs'].mean():.0f}", f"{runs['seconds'].mean():.0f}"]
+            cells += [len(runs), f"{runs['epochs'].mean():.0f}", f"{runs['seconds'].mean() / 60:.1f}"]
             lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
