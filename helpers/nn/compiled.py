@@ -6,6 +6,7 @@ that libraries evaluate differently (exp, tanh). Update rules and activations th
 """
 
 import math
+from contextlib import suppress
 
 import numpy as np
 from numba import njit
@@ -17,12 +18,20 @@ from helpers.nn.network import sizes_of, unflatten
 
 
 def jit(function):
-    """Compile the function when it is first called; keep the machine code on disk if a folder can be written."""
+    """Compile the function when it is first called; keep the machine code on disk if it can be written."""
     options = {"nogil": True, "error_model": "numpy"}
     try:
-        return njit(cache=True, **options)(function)
+        compiled = njit(cache=True, **options)(function)
     except RuntimeError:  # no writable cache folder
         return njit(**options)(function)
+    save = compiled._cache.save_overload
+
+    def save_if_possible(*arguments):
+        with suppress(OSError):  # the disk is full
+            save(*arguments)
+
+    compiled._cache.save_overload = save_if_possible
+    return compiled
 
 
 # ---- activations: A ← f(A + b), and dA ← dH ∘ f′ with its column sums db ----

@@ -4,21 +4,20 @@ Examples: python -m tests.chaos --minutes 60
           python -m tests.chaos --seed 7 --scenarios train --rounds 1
 
 A round starts one command again and again in a new folder: each time with a fault, and in the end without one. Faults
-are signals (once or twice, to the command, to a worker or to all processes), files that cannot grow, output that cannot
-be written, and servers (of W&B, of a database) that fail and return. The seed of a round is printed, and determines its
-faults; their effect depends on the moment that they meet.
+are signals (once or twice, to the command, to a worker or to all processes), a full disk (as root; elsewhere files that
+cannot grow), output that cannot be written, and servers (of W&B, of a database) that fail and return. The seed of a
+round is printed, and determines its faults; their effect depends on the moment that they meet.
 """
 
 import argparse
 import collections
 import random
 import sys
-import tempfile
 import time
 import traceback
 from contextlib import closing
-from pathlib import Path
 
+from tests.chaos.processes import enter_namespace, fill, new_folder
 from tests.chaos.scenarios import API_KEY, SCENARIOS, SIGNAL_CODES, Broken, require
 
 
@@ -29,11 +28,10 @@ def draw_fault(rng, scenario):
         return {"kind": kind, "bytes": rng.choice([10, 1_000, 30_000, 150_000, 400_000])}
     if kind == "output":
         return {"kind": kind, "output": rng.choice(["full", "closed"])}
-    # Signals do not come while Python starts, when nothing can handle them
-    after = round(rng.uniform(1.2, scenario.seconds(scenario)), 2)
-    if kind in ("server", "storage"):
-        trouble, lasts = rng.choice(scenario.troubles), round(rng.choice([0.5, 3.0, 10.0]), 2)
-        return {"kind": kind, "trouble": trouble, "after": rng.choice([0.0, after]), "lasts": lasts}
+    after = round(rng.uniform(0, scenario.seconds), 2)
+    if kind in ("disk", "server", "storage"):
+        trouble = "full" if kind == "disk" else rng.choice(scenario.troubles)
+        return {"kind": kind, "trouble": trouble, "after": rng.choice([0.0, after]), "lasts": rng.choice([0.5, 3, 10])}
     return {
         "kind": kind,
         "signals": [rng.choice(list(SIGNAL_CODES)) for _ in range(1 + (kind == "double"))],
@@ -46,9 +44,15 @@ def draw_fault(rng, scenario):
 def apply_fault(scenario, command, fault):
     """Hurt the running command; return its exit code (None if it hangs), and the signals that it received."""
     received = []
+    if "signals" in fault:
+        command.wait_for_handlers()
     if "after" in fault:
         command.wait(fault["after"])
-    if "trouble" in fault:
+    if fault["kind"] == "disk":
+        fill(scenario.folder / "ballast")
+        command.wait(fault["lasts"])
+        (scenario.folder / "ballast").unlink()
+    elif "trouble" in fault:
         scenario.disturb(fault["trouble"])
         command.wait(fault["lasts"])
         scenario.disturb(None)
@@ -77,7 +81,7 @@ def check_start(scenario, command, fault, code, received):
 def run_round(name, faults):
     """Run a scenario under the faults, in turn, and then without one; raise Broken if an invariant does not hold."""
     counts = collections.Counter()
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, closing(SCENARIOS[name](Path(folder))) as scenario:
+    with new_folder() as folder, closing(SCENARIOS[name](folder)) as scenario:
         for fault in [*faults, {"kind": "none"}]:
             options = {"file_limit": fault.get("bytes"), "output": fault.get("output", "file")}
             if fault["kind"] == "none":
@@ -152,4 +156,5 @@ def main():
 
 
 if __name__ == "__main__":
+    enter_namespace("tests.chaos")
     sys.exit(main())

@@ -2,16 +2,50 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MARK = "CHAOS_PROCESS"  # an environment variable, by which descendants are found
 # Linux only: /proc tells the environment and the parent of each process
+MOUNTS = "CHAOS_MOUNTS"  # an environment variable, which is set in a mount namespace
+DISK = "40m"  # size of a disk
+
+
+def enter_namespace(module):
+    """Start the module again in a mount namespace of its own, where that is allowed (as root)."""
+    if MOUNTS not in os.environ and shutil.which("unshare"):
+        command = ["unshare", "--mount", "--propagation", "private"]
+        if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0:
+            arguments = [*command, sys.executable, "-m", module, *sys.argv[1:]]
+            os.execvpe(command[0], arguments, os.environ | {MOUNTS: "1"})
+
+
+@contextmanager
+def new_folder():
+    """Make a folder for a round, and remove it; in a mount namespace it is a small disk of its own."""
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        if MOUNTS not in os.environ:
+            yield Path(folder)
+            return
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", folder], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(path):
+    """Write a file until the disk is full."""
+    with suppress(OSError), open(path, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 14))
 
 
 class Command:
@@ -101,6 +135,18 @@ class Command:
             except ProcessLookupError:
                 continue
         return sent
+
+    def wait_for_handlers(self, seconds=20):
+        """Return when the command handles SIGTERM, has ended, or has run for this long.
+
+        While Python starts, nothing can handle a signal.
+        """
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None and time.monotonic() < deadline:
+            status = Path(f"/proc/{self.process.pid}/status").read_text("utf-8")
+            if int(status.split("SigCgt:")[1].split()[0], 16) >> (signal.SIGTERM - 1) & 1:
+                return
+            time.sleep(0.02)
 
     def wait(self, seconds):
         """Return the exit code; None if the command is still running after this time."""

@@ -20,7 +20,7 @@ import sqlalchemy
 import yaml
 
 from helpers.storage import read_archive
-from tests.chaos.processes import Command
+from tests.chaos.processes import MOUNTS, Command
 from tests.support.environment import NO_NETWORK
 from tests.support.wandb_server import SWEEP, Server
 
@@ -43,8 +43,10 @@ def require(condition, what):
 class Scenario:
     """A command that is started, hurt and started again in one folder, until it reaches its end."""
 
+    seconds = 6  # of about an undisturbed run
     limit = 120  # seconds for one start
-    kinds = 6 * ("signal",) + 3 * ("double",) + 2 * ("file_limit",) + ("output",)  # of which a fault is drawn
+    full = "disk" if MOUNTS in os.environ else "file_limit"
+    kinds = 6 * ("signal",) + 3 * ("double",) + 2 * (full,) + ("output",)  # of which a fault is drawn
     targets = ("parent", "parent", "worker", "all")  # of which the receiver of a signal is drawn
     worker = b"spawn_main"  # by this word in its command line a worker is recognised
     troubles = ()  # what a server may do
@@ -64,11 +66,7 @@ class Scenario:
 
     def environment(self):
         """Return the changes of the environment."""
-        return QUIET
-
-    def seconds(self):
-        """Return about how long an undisturbed run takes, start included."""
-        return 6
+        return QUIET | {"TMPDIR": str(self.folder)}
 
     def disturb(self, trouble):
         """Begin one of the troubles, or end it (None)."""
@@ -78,7 +76,7 @@ class Scenario:
         codes = {0}
         if received:
             codes |= {SIGNAL_CODES[name] for name in received} | ({1} if fault["target"] != "parent" else set())
-        if fault["kind"] in ("file_limit", "output"):
+        if fault["kind"] in ("disk", "file_limit", "output"):
             codes |= {1}
         return codes
 
@@ -141,7 +139,7 @@ class Train(Scenario):
 class Sweep(Scenario):
     """A search with two workers: no finished trial is lost, none is counted twice."""
 
-    method, trials = "random", 12
+    method, trials, seconds = "random", 12, 10
 
     @property
     def arguments(self):
@@ -157,9 +155,6 @@ class Sweep(Scenario):
             "parameters": {"epochs": {"value": 3}, "batch_size": {"values": [100, 200]}, **values},
         }  # fmt: skip
         (self.folder / "search.yaml").write_text(yaml.safe_dump(content), "utf-8")
-
-    def seconds(self):
-        return 10
 
     def check_always(self):
         """Every trial that was complete is complete, with the same value; the table is whole."""
@@ -330,7 +325,7 @@ class Recorded(Train):
         folders = {"HOME": "", "WANDB_CACHE_DIR": "cache", "WANDB_CONFIG_DIR": "config", "WANDB_DATA_DIR": "data"}
         account = {"WANDB_BASE_URL": self.server.url, "WANDB_API_KEY": API_KEY, "WANDB_MODE": "online"}
         account |= {"WANDB_ERROR_REPORTING": "false", "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "0.1"}
-        return QUIET | {name: str(self.folder / path) for name, path in folders.items()} | account
+        return super().environment() | {name: str(self.folder / path) for name, path in folders.items()} | account
 
     def disturb(self, trouble):
         """Let the server answer with errors, not at all, or cut the connections."""
@@ -354,7 +349,7 @@ class Agents(Recorded):
     kinds = ("signal",)
     targets = ("worker",)
     worker = b"helpers.train"
-    runs = 2
+    runs, seconds = 2, 12
 
     def prepare(self):
         super().prepare()
@@ -365,9 +360,6 @@ class Agents(Recorded):
     @property
     def arguments(self):
         return ("-m", "wandb", "agent", "--count", str(self.runs), f"me/p/{SWEEP}")
-
-    def seconds(self):
-        return 12
 
     def start(self, **options):
         values = {"epochs": 3, "hidden_size": 16, "batch_size": 128}

@@ -205,6 +205,13 @@ def test_invalid_recipe_arguments_exit_code_2(arguments, words, capsys):
     assert re.search(words, capsys.readouterr().err)
 
 
+def test_exploration_has_each_run_once():
+    rows = pd.read_csv(recipes.EXPLORATION)
+    assert not rows.drop(columns=["val_accuracy", "val_loss"]).duplicated().any()
+    assert set(rows["base"]) == {"shifts", "mixup"}
+    assert rows["val_accuracy"].between(0.9, 0.95).all()
+
+
 def test_readme_shows_recipe_table(capsys):
     assert recipes.main(["--table"]) == 0
     table = capsys.readouterr().out.splitlines()

@@ -174,6 +174,20 @@ def test_training_without_writable_cache(tmp_path):
 
 
 @pytest.mark.slow
+def test_training_with_a_full_cache_disk(tmp_path):
+    """The limit of the size of a file is an OSError when Numba writes its cache, as is a full disk."""
+    pytest.importorskip("resource", reason="Windows has no limits for a process")
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "from helpers.nn import model_train; from tests.support.datasets import blobs\n"
+        "_, history = model_train(blobs(), epochs=1, hidden_size=4); print(history.attrs['engine'])"
+    )
+    result = run_python(code, env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)})
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "numba"
+
+
+@pytest.mark.slow
 def test_import_of_nn_does_not_import_numba():
     result = run_python("import sys, helpers.nn; print('numba' in sys.modules)")
     assert result.stdout.strip() == "False", result.stderr
