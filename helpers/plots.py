@@ -693,7 +693,7 @@ def reliability_diagram(tables, title, source):
     with figure(**shape, size=size, title=title, alt=alt, source=source, sharex=True, sharey="row") as (fig, axes):
         for (above, below), (name, table) in zip(axes.T, tables.items(), strict=True):
             low, high = _wilson_interval(table["accuracy"], table["images"])
-            error = table["accuracy"] - low, high - table["accuracy"]
+            error = np.maximum(0, [table["accuracy"] - low, high - table["accuracy"]])  # rounding: high < 1 is possible
             above.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
             label = "accuracy with its 95% interval (Wilson)"
             above.errorbar(

@@ -559,6 +559,14 @@ def test_hyperparameter_importance_groups_the_bars_of_several_tables(shown):
     assert [label.get_text() for label in correlation.get_yticklabels()] == ["initialisation He", "batch size"]
 
 
+def test_reliability_diagram_of_bins_without_an_error(shown):
+    """The upper end of Wilson's interval for an accuracy of 1 is 1, but for rounding."""
+    images = np.arange(1, 200)
+    table = pd.DataFrame({"probability": 0.9, "accuracy": 1.0, "images": images, "fraction": images / images.sum()})
+    plots.reliability_diagram({"a": table}, "title", "toys")
+    assert len(shown) == 1
+
+
 def test_augmented_images_shows_each_version_in_its_row(shown):
     plots.augmented_images({"image": X[:2], "flipped": X[2:4]}, "title", "toys")
     axis = shown[0].axes[0]
