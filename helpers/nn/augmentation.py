@@ -22,18 +22,20 @@ def random_horizontal_flip(rng, X, p):
 
 
 def shift(X, rows, columns):
-    """Return the images of X (N, d²) moved down by `rows` and right by `columns` pixels; zeros take the free place."""
-    d = image_width("X", X.shape[1])
-    shifted = np.zeros((len(X), d, d), X.dtype)
-    (to_rows, from_rows), (to_columns, from_columns) = (
-        (slice(max(n, 0), d + min(n, 0)), slice(max(-n, 0), d + min(-n, 0))) for n in (rows, columns)
-    )
-    shifted[:, to_rows, to_columns] = X.reshape(-1, d, d)[:, from_rows, from_columns]
-    return shifted.reshape(X.shape)
+    """Return the images of X (N, d²), moved down by `rows` and right by `columns` pixels.
+
+    Zeros fill the free place.
+    """
+    d, p = image_width("X", X.shape[1]), max(abs(rows), abs(columns))
+    padded = np.pad(X.reshape(-1, d, d), [(0, 0), (p, p), (p, p)])
+    return padded[:, p - rows : p - rows + d, p - columns : p - columns + d].reshape(X.shape)
 
 
 def random_shift(rng, X, pixels):
-    """Move each image of X (N, d²) by −pixels … pixels rows and columns, uniformly distributed, in place."""
+    """Move each image of X (N, d²) by −pixels … pixels rows and columns, in place.
+
+    All moves are equally probable.
+    """
     moves = rng.integers(-pixels, pixels, (len(X), 2), endpoint=True)
     for move in itertools.product(range(-pixels, pixels + 1), repeat=2):
         chosen = np.flatnonzero((moves == move).all(axis=1))
