@@ -174,17 +174,17 @@ def test_training_without_writable_cache(tmp_path):
 
 
 @pytest.mark.slow
-def test_training_with_a_full_cache_disk(tmp_path):
+def test_compiled_function_with_a_full_cache_disk(tmp_path):
     """The limit of the size of a file is an OSError when Numba writes its cache, as is a full disk."""
     pytest.importorskip("resource", reason="Windows has no limits for a process")
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
-        "from helpers.nn import model_train; from tests.support.datasets import blobs\n"
-        "_, history = model_train(blobs(), epochs=1, hidden_size=4); print(history.attrs['engine'])"
+        "import numpy as np; from helpers.nn import compiled\n"
+        "A = np.array([[-1.0, 2.0]]); compiled.add_bias_relu(A, np.zeros(2)); print(A)"
     )
     result = run_python(code, env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)})
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == "numba"
+    assert result.stdout.strip() == "[[0. 2.]]"
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ SAMPLE = """
 import helpers.data
 from tests.support.datasets import sample_arrays
 helpers.data.load_raw = lambda dataset, allow_sample: (*sample_arrays(dataset), True)
+from helpers.recipes import RECIPES
+RECIPES["fast"].hyperparameters["epochs"] = 10  # section 10 takes this recipe; the sample needs no 75 epochs to run it
 """
 STOP = """
 from helpers.nn.training import Trainer
