@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
-IMPORT_POLL = 0.1  # seconds between two looks whether an import has ended
+IMPORT_POLL = 0.1  # seconds between checks whether an import has ended
 
 
 def printable(text):

@@ -18,9 +18,9 @@ def atomic_write(path):
     """Open a temporary binary file that replaces `path` when the block ends.
 
     The file is flushed to the disk and then renamed, so that a crash, a full disk or a kill leaves either the old
-    file or the new one, complete. If the block fails, the temporary file is removed. Only a kill can leave one behind
-    (``*.new``); the next writing of the same path, after ten minutes or later, removes it. Several processes may write
-    the same path. A symbolic link is followed.
+    file or the new one, complete. If the block fails, the temporary file is removed. Only a killed process leaves one
+    behind (``*.new``); the next write to the same path removes it, once it is ten minutes old. Several processes may
+    write the same path. A symbolic link is followed.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def atomic_write(path):
 
 
 def remove_abandoned(path):
-    """Remove the temporary files of `path` that a kill has left: those that nobody has changed for ten minutes."""
+    """Remove the temporary files of killed processes: those of `path` that have not changed for ten minutes."""
     token = "[0-9a-f]" * 8
     with suppress(OSError):
         for temporary in path.parent.glob(f"{glob.escape(path.name)}.{token}.new"):

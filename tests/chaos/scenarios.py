@@ -43,13 +43,13 @@ def require(condition, what):
 class Scenario:
     """A command that is started, hurt and started again in one folder, until it reaches its end."""
 
-    seconds = 6  # of about an undisturbed run
+    seconds = 6  # about how long an undisturbed run takes
     limit = 120  # seconds for one start
     full = "disk" if MOUNTS in os.environ else "file_limit"
-    kinds = 6 * ("signal",) + 3 * ("double",) + 2 * (full,) + ("output",)  # of which a fault is drawn
-    targets = ("parent", "parent", "worker", "all")  # of which the receiver of a signal is drawn
-    worker = b"spawn_main"  # by this word in its command line a worker is recognised
-    troubles = ()  # what a server may do
+    kinds = 6 * ("signal",) + 3 * ("double",) + 2 * (full,) + ("output",)  # a fault is drawn from these
+    targets = ("parent", "parent", "worker", "all")  # so is the receiver of a signal
+    worker = b"spawn_main"  # a part of the command line of each worker
+    troubles = ()  # how a server can fail
 
     def __init__(self, folder):
         self.folder = folder
