@@ -40,10 +40,10 @@ def atomic_write(path):
     path = Path(path).resolve()
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    remove_abandoned(path)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     try:
         with open(temporary, "xb") as file:
+            remove_abandoned(path, os.fstat(file.fileno()).st_mtime)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -54,12 +54,15 @@ def atomic_write(path):
         raise
 
 
-def remove_abandoned(path):
-    """Remove the temporary files of killed processes: those of `path` that have not changed for ten minutes."""
+def remove_abandoned(path, now):
+    """Remove the temporary files of killed processes: those of `path` that have not changed for ten minutes.
+
+    `now` is the modification time of a new file: the clock of this process may differ from that of the file system.
+    """
     token = "[0-9a-f]" * 8
     with suppress(OSError):
         for temporary in path.parent.glob(f"{glob.escape(path.name)}.{token}.new"):
-            if time.time() - temporary.stat().st_mtime > ABANDONED_AFTER:
+            if now - temporary.stat().st_mtime > ABANDONED_AFTER:
                 temporary.unlink()
 
 

@@ -16,6 +16,7 @@ MARK = "CHAOS_PROCESS"  # an environment variable, by which descendants are foun
 # Linux only: /proc tells the environment and the parent of each process
 MOUNTS = "CHAOS_MOUNTS"  # an environment variable, which is set in a mount namespace
 DISK = "40m"  # size of a disk
+COMPILER = shutil.which("cc")  # without one, no clock jumps
 
 
 def enter_namespace(module):
@@ -46,6 +47,14 @@ def fill(path):
     with suppress(OSError), open(path, "wb", buffering=0) as file:
         while True:
             file.write(bytes(1 << 14))
+
+
+def jumping_clock(folder):
+    """Return the changes of the environment with which the seconds in the file `clock` are added to the time of day."""
+    source, library, clock = Path(__file__).with_name("clock.c"), folder / "clock.so", folder / "clock"
+    clock.write_text("0", "utf-8")
+    subprocess.run([COMPILER, "-shared", "-fPIC", "-O2", "-o", library, source], check=True)
+    return {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(clock)}
 
 
 class Command:

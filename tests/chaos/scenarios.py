@@ -20,7 +20,7 @@ import sqlalchemy
 import yaml
 
 from helpers.storage import read_archive
-from tests.chaos.processes import MOUNTS, Command
+from tests.chaos.processes import COMPILER, MOUNTS, Command, jumping_clock
 from tests.support.environment import NO_NETWORK
 from tests.support.wandb_server import SWEEP, Server
 
@@ -47,6 +47,7 @@ class Scenario:
     limit = 120  # seconds for one start
     full = "disk" if MOUNTS in os.environ else "file_limit"
     kinds = 6 * ("signal",) + 3 * ("double",) + 2 * (full,) + ("output",)  # a fault is drawn from these
+    kinds += 2 * ("clock",) if COMPILER else ()
     targets = ("parent", "parent", "worker", "all")  # so is the receiver of a signal
     worker = b"spawn_main"  # a part of the command line of each worker
     troubles = ()  # how a server can fail
@@ -60,9 +61,10 @@ class Scenario:
     def prepare(self):
         """Write what the command needs."""
 
-    def start(self, **options):
-        """Start the command once."""
-        return Command([*self.arguments], self.folder, self.environment(), worker=self.worker, **options)
+    def start(self, clock=False, **options):
+        """Start the command once; with a clock that can jump, or without."""
+        environment = self.environment() | (jumping_clock(self.folder) if clock else {})
+        return Command([*self.arguments], self.folder, environment, worker=self.worker, **options)
 
     def environment(self):
         """Return the changes of the environment."""
@@ -237,6 +239,7 @@ class Shared(Grid):
     limit, other = 180, None
 
     def start(self, **options):
+        """Start both; what is done to the first leaves the other alone."""
         self.other = super().start()
         return super().start(**options)
 

@@ -43,14 +43,18 @@ def test_atomic_write_failure_keeps_old_file(broken, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_atomic_write_removes_what_a_kill_left(tmp_path):
-    """After ten minutes without a change; younger files may belong to another process, other names to the user."""
+def test_atomic_write_removes_what_a_kill_left(tmp_path, monkeypatch):
+    """After ten minutes without a change; younger files may belong to another process, other names to the user.
+
+    The age is that of the file system: the clock of this process may be wrong.
+    """
     abandoned, young, others = "a[1].0123abcd.new", "a[1].89abcdef.new", ["a[1].backup.new", "a1.0123abcd.new"]
     for name in (abandoned, young, *others):
         (tmp_path / name).write_bytes(b"part")
     before = time.time() - 2 * atomic.ABANDONED_AFTER
     for name in (abandoned, *others):
         os.utime(tmp_path / name, (before, before))
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + 86400)
     with atomic_write(tmp_path / "a[1]") as file:
         file.write(b"new")
     assert sorted(os.listdir(tmp_path)) == sorted(["a[1]", young, *others])
