@@ -145,19 +145,18 @@ def run(main):
     Characters that the terminal cannot show are escaped. If the output cannot be written, the command continues
     without, and the exit code is 1 at least; a closed pipe, as after ``| head``, is not reported.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if stream:  # None if it is closed
-            stream.reconfigure(errors="backslashreplace")
-    sys.stdout, sys.stderr = (stream and Output(stream) for stream in (sys.stdout, sys.stderr))
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115 (it is None if the stream is closed)
+        stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, Output(stream))
     try:
         code = main()
     except KeyboardInterrupt:
         code = 130
-    if sys.stdout:
-        sys.stdout.flush()
-        lost = sys.stdout.error
-        if lost:
-            code = code or 1
-            if not isinstance(lost, BrokenPipeError):
-                error(f"the output could not be written: {lost}")
+    sys.stdout.flush()
+    lost = sys.stdout.error
+    if lost:
+        code = code or 1
+        if not isinstance(lost, BrokenPipeError):
+            error(f"the output could not be written: {lost}")
     sys.exit(code)

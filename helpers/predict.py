@@ -6,6 +6,8 @@ Examples: python -m helpers.predict chosen.npz coat.png bag.png
 Each image must have 28 × 28 pixels and show a light object on a dark background, as in the data sets.
 """
 
+import warnings
+
 import numpy as np
 
 from helpers import cli
@@ -17,7 +19,7 @@ def read_image(path):
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             (width, height), mode = image.size, image.mode
             readable = (width, height) == (28, 28) and mode in ("1", "L", "P", "RGB")
             pixels = np.asarray(image.convert("L"), np.float32) if readable else None
@@ -30,14 +32,18 @@ def read_image(path):
     return pixels.reshape(1, 784) / np.float32(255)
 
 
-def print_test_scores(params, config, names, allow_sample):
-    """Print accuracy, and macro averages of precision, recall and F1 score on the test set of these classes."""
+def print_test_scores(path, params, config, names, allow_sample):
+    """Print accuracy, and macro averages of precision, recall and F1 score on the test set of these classes.
+
+    `path` is that of the network, for an error.
+    """
     from helpers.data import CLASS_NAMES, load_data  # slow to import
     from helpers.nn import metrics
 
     dataset = next((dataset for dataset, classes in CLASS_NAMES.items() if classes == tuple(names)), None)
     if dataset is None:
-        raise ValueError(f"--test needs a network for the classes of {' or '.join(CLASS_NAMES)}; this one has {names}")
+        known = " or ".join(CLASS_NAMES)
+        raise ValueError(f"--test needs a network for the classes of {known}; that in {path} has {names}")
     data = load_data(dataset, allow_sample=allow_sample)
     Y_hat = metrics.predict(params, data.x_test, **config.prediction)
     scores = metrics.per_class_scores(Y_hat, data.y_test, names).loc["macro avg"]
@@ -61,17 +67,20 @@ def main(arguments=None):
     try:
         params, config, names = load_model(args.model)
         if args.test:
-            print_test_scores(params, config, names, args.allow_sample)
+            print_test_scores(args.model, params, config, names, args.allow_sample)
         if not args.images:
             return 0
         X = np.concatenate([read_image(path) for path in args.images]).astype(params.theta.dtype)
+        inputs = params.layers[0][0].shape[0]
+        if inputs != X.shape[1]:
+            raise ValueError(f"{args.model} holds a network of {inputs} inputs; an image has {X.shape[1]} pixels")
         Y_hat = predict(params, X, **config.prediction)
     except ValueError as error:
         parser.error(str(error))
     except FileNotFoundError as error:
         return cli.error(error)
     for path, y_hat in zip(args.images, Y_hat, strict=True):
-        print(f"{path}: " + ", ".join(f"{names[k]} {y_hat[k]:.1%}" for k in y_hat.argsort()[:-4:-1]))
+        print(f"{cli.printable(path)}: " + ", ".join(f"{names[k]} {y_hat[k]:.1%}" for k in y_hat.argsort()[:-4:-1]))
     return 0
 
 

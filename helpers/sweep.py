@@ -44,23 +44,24 @@ def main(arguments=None):
     folder, stem = Path("sweeps"), re.sub("[?#%]", "_", Path(args.file).stem)  # special in a URL
     storage = args.storage or f"sqlite:///{folder.as_posix()}/{stem}.db"
     results = args.results or str(folder / f"{stem}.csv")
-    try:
-        sweep = read_sweep(args.file)
-        if sweep.ignored:
-            print(f"Ignored here, used only by W&B: {', '.join(sweep.ignored)}", file=sys.stderr)
-        if not (args.storage and args.results):
-            folder.mkdir(exist_ok=True)
-        with cli.signals() as signals:
+    frame = None
+    with cli.signals() as signals:
+        try:
+            sweep = read_sweep(args.file)
+            if sweep.ignored:
+                print(f"Ignored here, used only by W&B: {cli.printable(', '.join(sweep.ignored))}", file=sys.stderr)
+            if not (args.storage and args.results):
+                folder.mkdir(exist_ok=True)
             frame = search(
                 args.file, trials=args.trials, workers=args.workers, seed=args.seed, storage=storage,
                 results=results, allow_sample=args.allow_sample,
             )  # fmt: skip
-    except ValueError as error:
-        parser.error(str(error))
-    except OSError as error:
-        return cli.error(error)
-    except KeyboardInterrupt:  # before the first trial
-        frame = None
+        except ValueError as error:
+            parser.error(str(error))
+        except OSError as error:
+            return cli.error(error)
+        except KeyboardInterrupt:  # before the first trial
+            pass
     if frame is None or frame.attrs["interrupted"]:
         print("\nInterrupted; run the same command again to continue the search.", file=sys.stderr)
         return signals.exit_code or 130

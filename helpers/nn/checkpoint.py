@@ -1,5 +1,6 @@
 """Files for a training state (a checkpoint) and for a trained network (a model)."""
 
+import os
 from dataclasses import asdict
 
 import numpy as np
@@ -73,6 +74,11 @@ def save_checkpoint(path, trainer):
     write_archive(path, "checkpoint", {name: value for name, value in state.items() if name not in arrays}, arrays)
 
 
+def stored_epochs(path):
+    """Return the number of epochs in a checkpoint, or 0 if there is none. Raises ValueError if it is damaged."""
+    return len(read_archive(path, "checkpoint")[0]["history"]) if os.path.exists(path) else 0
+
+
 def load_checkpoint(path, trainer):
     """Restore the state in the file into a new `Trainer`.
 
@@ -86,7 +92,7 @@ def load_checkpoint(path, trainer):
         trainer.load_state_dict(metadata | arrays)
     except KeyError as error:
         raise ValueError(f"{path} does not hold a training state: {error} is missing") from None
-    except (AttributeError, TypeError) as error:
+    except (AttributeError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} does not hold a training state: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path} {error}") from None

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from helpers.nn.augmentation import mixup, random_horizontal_flip, random_shift
-from helpers.nn.checkpoint import load_checkpoint, save_checkpoint
+from helpers.nn.checkpoint import load_checkpoint, save_checkpoint, stored_epochs
 from helpers.nn.config import Config
 from helpers.nn.engine import make_engine
 from helpers.nn.functions import LOSSES
@@ -141,7 +141,8 @@ class Trainer:
         Raises
         ------
         ValueError
-            If another training uses the checkpoint, or, in this process, another number of threads than required.
+            If another training uses the checkpoint or has written it since it was loaded, or if one in this process
+            has another number of threads than required.
         TrainingDiverged
             If the loss is no longer finite.
         KeyboardInterrupt
@@ -153,6 +154,8 @@ class Trainer:
             np.errstate(all="ignore"),
             progress_bar(progress, "batch") as bar,
         ):
+            if checkpoint and stored_epochs(checkpoint) > len(self.finished.history):
+                raise ValueError(f"checkpoint={str(checkpoint)!r} was written by another training in the meantime")
             for row in self.finished.history if log else ():
                 log(dict(row))
             while len(self.finished.history) < self.config.epochs and not self.should_stop():
@@ -322,9 +325,16 @@ class Trainer:
                 f"has the optimizer state {', '.join(saved) or 'none'}, but {self.config.optimizer} needs "
                 f"{', '.join(names) or 'none'}: it belongs to another version of this update rule"
             )
-        vectors = [state["theta"], state["best_theta"], *(state[f"state_{name}"] for name in names)]
-        if any(vector is not None and vector.shape != self.params.theta.shape for vector in vectors):
-            raise ValueError("has parameters of another shape")
+        theta, history, best_epoch = self.params.theta, state["history"], state["best_epoch"]
+        vectors = [state["theta"], *(state[f"state_{name}"] for name in names)]
+        if history or state["best_theta"] is not None:
+            vectors.append(state["best_theta"])
+        if any((vector.shape, vector.dtype) != (theta.shape, theta.dtype) for vector in vectors):
+            raise ValueError(f"has parameters that are not {theta.dtype} vectors of {theta.size:,} entries")
+        check_history(history)
+        check_int("t", state["t"], ge=len(history) * self.steps_per_epoch, le=len(history) * self.steps_per_epoch)
+        if history or best_epoch is not None:
+            check_int("best_epoch", best_epoch, le=len(history))
         threads = check_int("threads", state["threads"])
         if threads != self.threads:
             warnings.warn(f"training continues with {threads} BLAS threads, as in the checkpoint", stacklevel=4)
@@ -334,7 +344,15 @@ class Trainer:
         for name, vector in zip(names, self.state, strict=True):
             vector[:] = state[f"state_{name}"]
         self.t, self.rng.bit_generator.state = state["t"], state["rng"]
-        self.finished = Finished(state["history"], state["theta"].copy(), state["best_theta"], state["best_epoch"])
+        self.finished = Finished(history, state["theta"].copy(), state["best_theta"], best_epoch)
+
+
+def check_history(history):
+    """Raise ValueError if this is not a list of the rows of the epochs 1, 2 and so on."""
+    for epoch, row in enumerate(history, 1):
+        numbers = isinstance(row, dict) and [*row] == COLUMNS and all(isinstance(v, (int, float)) for v in row.values())
+        if not numbers or row["epoch"] != epoch:
+            raise ValueError(f"has a history whose row {epoch} does not hold the numbers of epoch {epoch}")
 
 
 def as_json(value):

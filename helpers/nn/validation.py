@@ -102,17 +102,17 @@ def check_path(name, value):
     """Check that `value` can be the name of a file that is written: in a folder that exists, and not a folder."""
     if not isinstance(value, (str, os.PathLike)) or "\0" in str(value) or not Path(value).name:
         raise ValueError(f"{name}={value!r} must be the name of a file")
+    length = len(os.fsencode(Path(value).name))
+    if length > MAX_NAME:
+        raise ValueError(f"{name}={str(value)!r}: the name has {length} bytes; at most {MAX_NAME} are possible")
     try:
-        exists = Path(value).resolve().parent.is_dir()
+        exists, folder = Path(value).resolve().parent.is_dir(), Path(value).is_dir()
     except (OSError, RuntimeError) as error:  # a loop of symbolic links, a path that is too long
         raise ValueError(f"{name}={str(value)!r} cannot be the name of a file: {error}") from None
     if not exists:
         raise ValueError(f"{name}={str(value)!r} is in a folder that does not exist: create it first")
-    if Path(value).is_dir():
+    if folder:
         raise ValueError(f"{name}={str(value)!r} is a folder; name a file")
-    length = len(os.fsencode(Path(value).name))
-    if length > MAX_NAME:
-        raise ValueError(f"{name}={str(value)!r}: the name has {length} bytes; at most {MAX_NAME} are possible")
 
 
 def check_matrix(name, X, *, rows=None, columns=None, finite=False):

@@ -44,7 +44,8 @@ def open_study(sweep, storage, trials, seed):
     """
     from sqlalchemy.exc import OperationalError
 
-    optuna = import_optuna()
+    if isinstance(storage, str):
+        check_url(storage)
     try:
         study = create_study(sweep, storage)
     except Exception as error:  # whatever Optuna, SQLAlchemy, a driver or the file system raises
@@ -54,6 +55,13 @@ def open_study(sweep, storage, trials, seed):
         message = f"storage={display_url(storage)!r} cannot be used: {reason}{hint}"
         unavailable = isinstance(error, OperationalError) and not str(storage).startswith("sqlite")
         raise OSError(message) if unavailable or "disk" in str(error) else ValueError(message) from None
+    with storage_errors(storage):
+        return prepare_study(study, sweep, trials, seed)
+
+
+def prepare_study(study, sweep, trials, seed):
+    """Give the study its sampler and its pruner, and return it; ValueError if it is that of another sweep."""
+    optuna = import_optuna()
     stored = study.user_attrs.get("sweep")
     if stored is None:
         raise ValueError("the storage was written by an older version of this project; choose another storage")
@@ -133,14 +141,26 @@ def rdb_storage(url):
     )  # fmt: skip
 
 
-def display_url(storage):
-    """Return the URL of a database without user name, password and options."""
+def check_url(storage):
+    """Raise ValueError, without showing a password, if SQLAlchemy would not read the URL as its author meant it."""
     from sqlalchemy.engine import make_url
 
     try:
-        url = make_url(storage)
-    except Exception:  # not a URL: it may still contain a password
-        return str(storage).rpartition("@")[2].partition("?")[0]
+        valid = "@" not in (make_url(storage).host or "")
+    except Exception:  # SQLAlchemy's and urllib's errors may show parts of the URL
+        valid = False
+    if not valid:
+        raise ValueError(
+            f"storage={storage.partition(':')[0]}:… is not the URL of a database, such as sqlite:///search.db or "
+            "postgresql+psycopg://user:password@host/database; write @ in a password as %40"
+        )
+
+
+def display_url(storage):
+    """Return the valid URL of a database without user name, password and options."""
+    from sqlalchemy.engine import make_url
+
+    url = make_url(str(storage))
     return f"{url.drivername}://{url.host or ''}/{url.database or ''}"
 
 

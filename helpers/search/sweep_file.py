@@ -28,7 +28,7 @@ DISTRIBUTIONS = {  # the keys that each requires
     "q_uniform": ("min", "max", "q"), "log_uniform_values": ("min", "max"),
 }  # fmt: skip
 KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap")
-MAX_CHARACTERS, MAX_GRID = 100_000, 1_000_000
+MAX_CHARACTERS, MAX_DEPTH, MAX_GRID = 100_000, 20, 1_000_000
 WANDB_KEYS = ("program", "command", "project", "entity", "name", "description")
 SUBKEYS = {"metric": ("name", "goal", "target"), "early_terminate": ("type", "min_iter", "eta", "strict")}
 IMPUTE = ("latest", "best", "worst")  # what W&B's search takes as the metric of a run that failed
@@ -111,8 +111,6 @@ def read_sweep(source):
         return parse_sweep(read_yaml(source))
     except OSError as error:
         raise ValueError(f"{source} cannot be read: {error.strerror}") from None
-    except RecursionError:
-        raise ValueError(f"{source} is nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
@@ -122,13 +120,18 @@ def read_sweep(source):
 
 
 def read_yaml(path):
-    """Return the content of a YAML file of at most 100 kB without aliases, which could expand to any size."""
+    """Return the content of a YAML file of at most 100 kB, without deep nesting or aliases, which could expand."""
     with open(path, encoding="utf-8") as file:
         text = file.read(MAX_CHARACTERS + 1)
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"the file has more than {MAX_CHARACTERS:,} characters")
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-        raise ValueError("aliases (*name) are not supported; write the values out")
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ValueError(f"lists and mappings are nested more than {MAX_DEPTH} deep")
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("aliases (*name) are not supported; write the values out")
     return yaml.safe_load(text)
 
 
@@ -197,7 +200,8 @@ def parse_parameter(name, parameter):
         raise ValueError(f"{where}.values={values!r} must be a list with at least one value")
     for value in values:
         if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value):
-            raise ValueError(f"{where}: YAML reads {value} as text; write {value.lower().replace('e', '.0e')}")
+            mantissa, exponent = value.lower().split("e")
+            raise ValueError(f"{where}: YAML reads {value} as text; write {mantissa}.0e{int(exponent):+}")
         check_value(name, value)
     if "min" in needed:
         check_range(where, name, distribution, **{key: parameter[key] for key in needed})

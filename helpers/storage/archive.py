@@ -1,6 +1,8 @@
 """Arrays and JSON metadata in one NumPy ``.npz`` file."""
 
 import json
+import math
+import os
 import zipfile
 
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from helpers.storage.atomic import atomic_write
 
 VERSION = 2
+MAX_BYTES = 8 * 2**30  # of a file: a checkpoint has up to six vectors of 50 million float64 parameters
 OLD_FORMAT = b"DA6401 "  # how files of version 1 begin
 
 
@@ -46,6 +49,15 @@ def write_archive(path, kind, metadata, arrays):
         np.savez(file, metadata=header, **arrays)
 
 
+def is_as_large_as_it_claims(archive, member):
+    """Return whether the member is uncompressed and has the bytes of its array, which np.load allocates first."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    complete = math.prod(shape) * dtype.itemsize < member.file_size
+    return version == (1, 0) and member.compress_type == zipfile.ZIP_STORED and complete
+
+
 def read_archive(path, kind):
     """Return ``(metadata, arrays)`` of a file that `write_archive` wrote.
 
@@ -56,17 +68,19 @@ def read_archive(path, kind):
     """
     try:
         with open(path, "rb") as file:
-            old = file.read(len(OLD_FORMAT)) == OLD_FORMAT
+            old, size = file.read(len(OLD_FORMAT)) == OLD_FORMAT, os.fstat(file.fileno()).st_size
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError:  # a null byte in the name
         raise ValueError(f"{str(path)!r} is not the name of a file") from None
     if old:
         raise ValueError(f"{path} has the format of an older version of this project, which is no longer supported")
+    if size > MAX_BYTES:
+        raise ValueError(f"{path} has {size:,} bytes; a {kind} of this project has at most {MAX_BYTES:,}")
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.zip.infolist()):
-                raise zipfile.BadZipFile  # write_archive does not compress: a small file cannot become large in memory
+            if not all(is_as_large_as_it_claims(archive.zip, member) for member in archive.zip.infolist()):
+                raise zipfile.BadZipFile  # a small file cannot become large in memory
             if archive.zip.testzip() is not None:  # np.load skips the CRC-32 if a damaged shape is too small
                 raise zipfile.BadZipFile
             arrays = dict(archive)

@@ -77,7 +77,7 @@ def test_sweep(odd):
     assert "Results of all 2 trials" in result.stdout
 
 
-@pytest.mark.parametrize("module", ["train", "sweep", "predict", "recipes"])
+@pytest.mark.parametrize("module", ["train", "sweep", "predict", "recipes", "report"])
 def test_help_and_invalid_flag(odd, module):
     assert odd("-m", f"helpers.{module}", "--help").returncode == 0
     result = odd("-m", f"helpers.{module}", "--größe=×")
@@ -136,10 +136,35 @@ def test_output_to_a_full_disk_costs_only_the_output(tmp_path):
     assert "Traceback" not in result.stderr
 
 
+def test_report_without_account(odd):
+    result = odd("-m", "helpers.report")
+    assert result.returncode == 1
+    assert "error: a report needs W&B: " in result.stderr  # among lines of W&B's about the missing folder for its log
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="these are redirections of a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_streams_closed_from_the_start(tmp_path, closed):
+    command = [sys.executable, "-m", "helpers.train", *RUN, f"--model={tmp_path / 'm.npz'}"]
+    environment = os.environ | {"WANDB_MODE": "disabled"}
+    result = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command], capture_output=True, text=True, cwd=ROOT, env=environment,
+        check=False, timeout=100,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "m.npz").exists()
+    assert ("validation accuracy" in result.stdout) == (closed == "2>&-")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file in /proc, which cannot be written, gives the warning")
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_output_closed_during_training_costs_only_the_output(tmp_path, stream):
-    """As after ``| head -1``."""
-    command = [sys.executable, "-u", "-m", "helpers.train", *RUN, "--epochs=3", f"--model={tmp_path / 'm.npz'}"]
+    """As after ``| head -1``; a warning is written to standard error."""
+    command = [
+        sys.executable, "-u", "-m", "helpers.train", *RUN, "--epochs=3", f"--model={tmp_path / 'm.npz'}",
+        "--checkpoint=/proc/a.ckpt",
+    ]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
         env=os.environ | {"WANDB_MODE": "disabled"},

@@ -64,7 +64,7 @@ def test_invalid_files_exit_code_2(model, tmp_path, capsys):
         ([model, tmp_path / "cut.png"], "cut.png cannot be read as an image"),
         ([model, tmp_path / "deep.png"], "deep.png has the pixel format I;16; save it as 8-bit greyscale"),
         ([model, tmp_path / "clear.png"], "clear.png has the pixel format RGBA"),
-        ([tmp_path / "other.npz", good], "X has shape (1, 784); it must be (any, 9)"),
+        ([tmp_path / "other.npz", good], "other.npz holds a network of 9 inputs; an image has 784 pixels"),
         ([model, tmp_path / "none.png"], "none.png cannot be read"),
         ([model, tmp_path], "cannot be read"),
         ([good, good], "good.png is damaged, or not a model of this project"),
@@ -74,6 +74,40 @@ def test_invalid_files_exit_code_2(model, tmp_path, capsys):
             predict.main([str(word) for word in arguments])
         assert caught.value.code == 2
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["AVIF", "DDS", "PNG", "SPIDER", "TIFF"])
+def test_damaged_images_are_refused(kind, tmp_path):
+    """Pillow raises errors of many types; each becomes a ValueError that names the file."""
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow cannot write {kind}")
+    rng, path, refused = np.random.default_rng(0), tmp_path / f"a.{kind.lower()}", []
+    image = Image.fromarray(rng.integers(0, 256, (28, 28, 3), dtype=np.uint8))
+    (image.convert("F") if kind == "SPIDER" else image).save(path, kind)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    for _ in range(60):
+        damaged = whole[: rng.integers(1, len(whole) + 1)].copy()
+        damaged[rng.integers(0, min(len(damaged), 300), 8)] = rng.integers(0, 256, 8)
+        path.write_bytes(damaged.tobytes())
+        try:
+            assert predict.read_image(path).shape == (1, 784)
+        except ValueError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert all(message.startswith(str(path)) for message in refused)
+
+
+def test_names_of_files_cannot_control_the_terminal(model, tmp_path, capsys):
+    path = write_image(np.zeros(784), tmp_path / "a\x1b[2J.png")
+    assert predict.main([str(model), path]) == 0
+    with pytest.raises(SystemExit):
+        predict.main([f"{path}.npz", path])
+    said = capsys.readouterr()
+    assert said.out.count(r"a\x1b[2J.png: ") == 1
+    assert r"a\x1b[2J.png.npz cannot be read" in said.err
+    assert "\x1b" not in said.out + said.err
 
 
 @pytest.fixture
@@ -114,7 +148,7 @@ def test_test_needs_a_network_for_a_known_data_set(tmp_path, capsys):
     save_model(tmp_path / "a.npz", intial_weights(1, 2), Config(num_layers=1, hidden_size=2), "abcdefghij")
     with pytest.raises(SystemExit, match="2"):
         predict.main([str(tmp_path / "a.npz"), "--test"])
-    assert "--test needs a network for the classes of fashion_mnist or mnist" in capsys.readouterr().err
+    assert "--test needs a network for the classes of fashion_mnist or mnist; that in" in capsys.readouterr().err
 
 
 def test_test_without_data_returns_1(model, monkeypatch, capsys):

@@ -159,7 +159,7 @@ def test_api_key_is_not_written(tmp_path):
     assert not [path for path in written if key.encode() in path.read_bytes()]
 
 
-@pytest.mark.parametrize("trouble", ["500", "hang"])
+@pytest.mark.parametrize("trouble", ["401", "500", "hang"])
 def test_failing_server_costs_only_upload(tmp_path, trouble):
     with serving(trouble=trouble) as server:
         answer = train(environment(tmp_path, server.url))

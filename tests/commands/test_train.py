@@ -11,7 +11,7 @@ import time
 import pytest
 
 from helpers import cli, train
-from helpers.nn import OPTIMIZERS, Config, Trainer, evaluate, load_model
+from helpers.nn import OPTIMIZERS, Config, Trainer, evaluate, load_model, save_model
 from helpers.storage import read_archive
 from helpers.tracking import Recorder
 from helpers.train import read_arguments, run_name
@@ -183,6 +183,20 @@ def test_unwritable_model_file_keeps_run(monkeypatch, capsys, tmp_path):
 
 def full(*_):
     raise OSError(28, "No space left on device")
+
+
+def test_network_that_cannot_be_written_is_written_elsewhere(monkeypatch, capsys, tmp_path):
+    def save(path, *arguments):
+        return full() if path == "a.npz" else save_model(path, *arguments)
+
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("helpers.data.load_data", lambda name, allow_sample: blobs(inputs=784))
+    monkeypatch.setattr("helpers.nn.checkpoint.save_model", save)
+    assert train.main(["--epochs=1", "--hidden_size=8", "--model=a.npz"]) == 1
+    (path,) = tmp_path.glob("network-*/model.npz")
+    assert f"No space left on device; it is in {path}\n" in capsys.readouterr().err
+    assert load_model(path)[1].epochs == 1
 
 
 @pytest.mark.parametrize(("epoch", "kept"), [(1, False), (2, True)])

@@ -229,17 +229,24 @@ def test_checkpoint_without_optimizer_state_refused(data, tmp_path, monkeypatch)
         (lambda metadata, arrays: arrays.pop("theta"), "does not hold a training state: 'theta' is missing"),
         (lambda metadata, arrays: metadata.update(rng=None), "does not hold a training state: state must be a dict"),
         (lambda metadata, arrays: metadata.update(config=[1]), "does not hold a training state: .*not a mapping"),
-        (lambda metadata, arrays: arrays.update(theta=np.zeros(3)), r"run\.ckpt has parameters of another shape"),
-        (
-            lambda metadata, arrays: arrays.update(state_m=np.zeros((2, 2))),
-            r"run\.ckpt has parameters of another shape",
-        ),
-        (lambda metadata, arrays: arrays.update(theta=np.zeros(1)), r"run\.ckpt has parameters of another shape"),
+        (lambda metadata, arrays: arrays.update(theta=np.zeros(3)), r"run\.ckpt has parameters that are not float64"),
+        (lambda metadata, arrays: arrays.update(state_m=np.zeros((2, 2))), "parameters that are not float64 vectors"),
+        (lambda metadata, arrays: arrays.update(theta=np.zeros(1)), "parameters that are not float64 vectors"),
+        (lambda metadata, arrays: arrays.update(theta=arrays["theta"] > 0), "parameters that are not float64 vectors"),
+        (lambda metadata, arrays: metadata.update(t="x"), r"run\.ckpt t='x' must be an integer"),
+        (lambda metadata, arrays: metadata.update(t=-5), r"run\.ckpt t=-5 must be an integer"),
+        (lambda metadata, arrays: metadata.update(history=None), "does not hold a training state"),
+        (lambda metadata, arrays: metadata.update(history=[1]), "history whose row 1 does not hold the numbers of"),
+        (lambda metadata, arrays: metadata.update(history=[{}]), "history whose row 1 does not hold the numbers of"),
+        (lambda metadata, arrays: metadata["history"][0].update(epoch=7), "history whose row 1 does not hold the num"),
+        (lambda metadata, arrays: metadata.update(best_epoch=99), r"run\.ckpt best_epoch=99 must be an integer"),
+        (lambda metadata, arrays: metadata.update(best_epoch="x"), r"run\.ckpt best_epoch='x' must be an integer"),
+        (lambda metadata, arrays: metadata["rng"]["state"].update(state=2**200), "does not hold a training state"),
     ],
 )
 def test_load_checkpoint_invalid_content_refused(data, tmp_path, change, message):
-    file, trainer = tmp_path / "run.ckpt", Trainer(data, Config(hidden_size=4))
-    save_checkpoint(file, trainer)
+    file = tmp_path / "run.ckpt"
+    model_train(data, epochs=10, hidden_size=4, checkpoint=file, log=stop_after(1))
     metadata, arrays = read_archive(file, "checkpoint")
     change(metadata, arrays)
     write_archive(file, "checkpoint", metadata, arrays)
@@ -430,6 +437,20 @@ def test_checkpoint_of_running_training_is_refused(tmp_path):
     np.testing.assert_array_equal(params.theta, alone.theta)
     assert os.listdir(tmp_path) == ["run.ckpt"]
     model_train(blobs(), checkpoint=path, resume=True, hidden_size=4, epochs=3)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_checkpoint_that_another_training_wrote_in_the_meantime_is_refused(data, tmp_path, resume):
+    """It began and ended after this training had looked at the file, and before it held the lock."""
+    path, few = tmp_path / "run.ckpt", {"hidden_size": 4, "epochs": 4}
+    late = Trainer(data, Config(**few))
+    if resume:
+        model_train(data, **few, checkpoint=path, log=stop_after(2))
+        load_checkpoint(path, late)
+    model_train(data, **few, checkpoint=path, resume=resume)
+    with pytest.raises(ValueError, match=r"run\.ckpt' was written by another training in the meantime"):
+        late.fit(checkpoint=path, progress=False)
+    assert len(read_archive(path, "checkpoint")[0]["history"]) == 4
 
 
 @pytest.mark.slow

@@ -63,6 +63,11 @@ def test_rule_defaults_lists_rules_with_hyperparameter():
     assert rule_defaults("dropout") == {}
 
 
+def test_config_epsilon_that_float32_cannot_represent():
+    with pytest.raises(ValueError, match="epsilon=1e-50 must be a finite number, at least 1e-30"):
+        Config(epsilon=1e-50)
+
+
 def test_config_prediction_arguments():
     neither = {"activation": "tanh", "flip_tta": False, "shift_tta": False}
     assert Config(activation="tanh").prediction == neither

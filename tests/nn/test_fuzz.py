@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -144,20 +145,31 @@ def test_load_model_random_content(tmp_path_factory, metadata, arrays):
 @given(st.data())
 def test_load_checkpoint_random_content(tmp_path_factory, draw):
     """One part of the state is replaced or missing; the outcome may also be a training that continues."""
-    trainer = Trainer(blobs(30), Config(epochs=1, num_layers=1, hidden_size=2, optimizer="momentum"))
+    data, config = blobs(30), Config(epochs=2, num_layers=1, hidden_size=2, optimizer="momentum")
+    trainer = Trainer(data, config)
+    if draw.draw(st.booleans()):
+        with contextlib.suppress(KeyboardInterrupt):
+            trainer.fit(log=interrupt, progress=False)
     state = trainer.state_dict()
     name = draw.draw(st.sampled_from(list(state)))
     del state[name]
     if draw.draw(st.booleans()):
-        state[name] = draw.draw(arrays)
+        state[name] = draw.draw(arrays | junk)
     path = tmp_path_factory.mktemp("checkpoint") / "odd.ckpt"
     parts = {key: value for key, value in state.items() if isinstance(value, np.ndarray) and value.dtype != object}
     try:
         write_archive(path, "checkpoint", {key: value for key, value in state.items() if key not in parts}, parts)
     except TypeError:
         return  # JSON cannot represent it
-    with value_error_names("odd.ckpt"):
+    trainer = Trainer(data, config)
+    with value_error_names("odd.ckpt"), contextlib.suppress(TrainingDiverged):
+        warnings.filterwarnings("ignore", message="training continues with")
         load_checkpoint(path, trainer)
+        trainer.fit(progress=False)
+
+
+def interrupt(row):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("sizes", [{"hidden_size": 10**7}, {"num_layers": 10**9}, {"hidden_size": [10**5, 10**5]}])

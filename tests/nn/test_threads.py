@@ -107,11 +107,18 @@ def test_blobs_train_on_one_thread():
     assert Trainer(blobs(), Config()).threads == 1
 
 
-def test_concurrent_trainings_keep_one_limit_and_restore_it(data):
+@pytest.fixture
+def two_threads():
+    """A process whose BLAS has two threads, whatever the environment says; a training on toy data uses one."""
+    with threadpool_limits(2, "blas"):
+        yield
+
+
+def test_concurrent_trainings_keep_one_limit_and_restore_it(data, two_threads):
     """Three threads train at once, the first ends early: each has the result of a training alone, bitwise."""
-    before = [pool["num_threads"] for pool in threadpool_info()]
     sizes = {"a": {"epochs": 1}, "b": {"epochs": 30}, "c": {"epochs": 30, "optimizer": "adam"}}
     alone = {name: model_train(data, hidden_size=8, **values)[0].theta for name, values in sizes.items()}
+    before = [pool["num_threads"] for pool in threadpool_info()]
     together, limits = {}, []
 
     def log(row):
@@ -146,7 +153,7 @@ def test_trainings_with_different_numbers_of_threads(data):
     model_train(data, hidden_size=8, epochs=1, threads=1)
 
 
-def test_limit_is_restored_by_the_last_training_while_the_first_thread_lives(data):
+def test_limit_is_restored_by_the_last_training_while_the_first_thread_lives(data, two_threads):
     before, started, release = blas_threads(), threading.Event(), threading.Event()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(
@@ -154,4 +161,4 @@ def test_limit_is_restored_by_the_last_training_while_the_first_thread_lives(dat
         )
         assert started.wait(60)
         model_train(data, hidden_size=8, epochs=1, log=lambda row: release.set() or first.result(60))
-        assert blas_threads() == before
+        assert blas_threads() == before == 2

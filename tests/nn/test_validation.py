@@ -7,6 +7,19 @@ from helpers.nn import validation
 from helpers.nn.validation import Registry
 
 
+@pytest.mark.parametrize("length", [243, 256, 300, 5000])
+def test_check_path_name_too_long(length, tmp_path):
+    with pytest.raises(ValueError, match=rf"^x='.*a': the name has {length} bytes; at most 242 are possible$"):
+        validation.check_path("x", tmp_path / ("a" * length))
+
+
+def test_check_path_loop_and_long_folder(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for path in (tmp_path / "loop" / "a", "/".join(["a" * 200] * 50)):
+        with pytest.raises(ValueError, match=r"^x='.*' (cannot be the name of a file|is in a folder that does not)"):
+            validation.check_path("x", path)
+
+
 def test_check_choice_ignores_case():
     assert validation.check_choice("x", "ADAM", ["adam"]) == "adam"
 

@@ -1,5 +1,6 @@
 """The local search: reproducible, continued after interrupts and kills, separate from other searches."""
 
+import functools
 import os
 import signal
 import sqlite3
@@ -405,10 +406,22 @@ def test_large_seed(data, tmp_path):
     assert [len(search(SMALL, trials=trials, **own)) for trials in (1, 2)] == [1, 2]
 
 
-def test_password_is_not_shown():
-    with pytest.raises(ValueError, match="storage='nodriver://host/x' cannot be used") as caught:
-        search(SMALL, storage="nodriver://me:secret@host/x")
-    assert "secret" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("nodriver://me:secret@host/x", "storage='nodriver://host/x' cannot be used"),
+        ("nodriver://host/x?user=me&password=secret", "storage='nodriver://host/x' cannot be used"),
+        ("nodriver://me:a/secret@host/x", "storage='nodriver://host/x' cannot be used"),
+        ("nodriver://me:sec@ret@host/x", "write @ in a password as %40"),
+        ("nodriver://me:a@b:secret@host/x", "write @ in a password as %40"),
+        ("nodriver://host:secret/x", "is not the URL of a database"),
+        ("me:secret", "storage=me:… is not the URL of a database"),
+    ],
+)
+def test_password_is_not_shown(url, shown):
+    with pytest.raises(ValueError, match=shown) as caught:
+        search(SMALL, storage=url)
+    assert not [part for part in ("secret", "sec", "ret@") if part in str(caught.value)]
 
 
 @pytest.mark.slow
@@ -491,7 +504,7 @@ def test_import_is_light():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("failure", ["full", "removed"])
+@pytest.mark.parametrize("failure", ["full", "removed", "worker"])
 def test_storage_that_fails_in_mid_search(failure, data, monkeypatch, tmp_path):
     """One message; nothing that is finished is lost, and the search continues when the cause is gone."""
     path, url, fit, calls = tmp_path / "a.db", f"sqlite:///{tmp_path / 'a.db'}", Trainer.fit, []
@@ -503,14 +516,18 @@ def test_storage_that_fails_in_mid_search(failure, data, monkeypatch, tmp_path):
         calls.append(self)
         if len(calls) == 3 and failure == "removed":
             path.rename(tmp_path / "gone.db")
-        if len(calls) == 3 and failure == "full":
+        if len(calls) == 3 and failure in ("full", "worker"):
             patch.setattr("sqlalchemy.engine.default.DefaultDialect.do_execute", execute)
         return fit(self, **options)
 
     monkeypatch.setattr(Trainer, "fit", train)
     monkeypatch.setattr(study, "GRACE_PERIOD", 2)
+    run = functools.partial(search, SMALL, trials=5, data=data, storage=url, progress=False)
+    if failure == "worker":  # what a process of a search with workers does
+        monkeypatch.setattr(local, "load_silently", lambda *_: data)
+        run = local.Job(read_sweep(SMALL), url, 5, 0, False).work
     with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match=r"failed .*run the same search again"):
-        search(SMALL, trials=5, data=data, storage=url, progress=False)
+        run()
     if failure == "removed":
         (tmp_path / "gone.db").replace(path)
     results = search(SMALL, trials=5, data=data, storage=url, progress=False)
@@ -544,6 +561,37 @@ def test_database_server_that_does_not_answer_is_an_oserror(data, monkeypatch):
         search(SMALL, trials=1, data=data, storage="mysql://me:secret@h/x", progress=False)
     with pytest.raises(ValueError, match=r"storage='sqlite:////nowhere/x.db' cannot be used"):
         search(SMALL, trials=1, data=data, storage="sqlite:////nowhere/x.db", progress=False)
+
+
+def test_disk_that_is_full_at_the_start_is_an_oserror(data, monkeypatch, tmp_path):
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("sqlalchemy.engine.default.DefaultDialect.do_execute", full)
+    with pytest.raises(OSError, match=r"cannot be used: .*database or disk is full"):
+        search(SMALL, trials=1, data=data, storage=f"sqlite:///{tmp_path / 'a.db'}", progress=False)
+
+
+def test_interrupt_while_the_sweep_file_is_read(monkeypatch, capsys):
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep, "read_sweep", interrupt)
+    assert sweep.main(["a.yaml"]) == 130
+    assert "run the same command again" in capsys.readouterr().err
+
+
+def test_keys_of_a_sweep_file_cannot_control_the_terminal(monkeypatch, capsys, tmp_path):
+    def fail(*_, **__):
+        raise OSError("\x1b[2J")
+
+    monkeypatch.setattr(sweep, "search", fail)
+    monkeypatch.chdir(tmp_path)
+    content = SMALL | {"metric": SMALL["metric"] | {"\x1b[2J": 1}}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(content), "utf-8")
+    assert sweep.main(["small.yaml"]) == 1
+    errors = capsys.readouterr().err
+    assert errors.splitlines() == [r"Ignored here, used only by W&B: metric.\x1b[2J", r"error: \x1b[2J"]
 
 
 def test_missing_database_driver_is_named(data):

@@ -84,6 +84,7 @@ def test_fingerprint_depends_only_on_what_is_searched():
         ({"parameters": None}, "parameters is missing"),
         ({"parameters": {"learning_rate": {"values": ["1e-3"]}}}, "YAML reads 1e-3 as text; write 1.0e-3"),
         ({"parameters": {"learning_rate": {"min": "1E-4", "max": 1}}}, "YAML reads 1E-4 as text; write 1.0e-4"),
+        ({"parameters": {"weight_decay": {"values": [0, "1e2"]}}}, r"YAML reads 1e2 as text; write 1.0e\+2"),
         (
             {
                 "method": "grid",
@@ -174,7 +175,8 @@ def test_read_sweep_missing_file():
     ("text", "words"),
     [
         ("a: &a [1, 1]\nb: &b [*a, *a]\nparameters: [*b, *b]\n", "aliases .* are not supported"),
-        ("parameters: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        ("parameters: " + "[" * 3000 + "]" * 3000, "nested more than 20 deep"),
+        ("parameters: " + "[" * 99_000, "nested more than 20 deep"),
         ("# " + "x" * 200_000, "more than 100,000 characters"),
     ],
 )

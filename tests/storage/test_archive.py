@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.storage import read_archive, write_archive
+from helpers.storage import archive, read_archive, write_archive
 from tests.support.fuzzing import value_error_names
 
 METADATA = {"name": "ö", "sizes": [3, 4], "value": 0.1 + 0.2, "none": None}
@@ -255,3 +256,25 @@ def test_read_archive_closes_file(tmp_path):
         links = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
         assert str(path) not in links
     shutil.rmtree(tmp_path)
+
+
+def test_file_that_is_too_large_is_refused_before_it_is_read(tmp_path):
+    path = write(tmp_path / "a.npz")
+    os.truncate(path, archive.MAX_BYTES + 1)  # a sparse file, which needs no disk
+    with pytest.raises(ValueError, match=r"a\.npz has 8,589,934,593 bytes; a model of this project has at most"):
+        read_archive(path, "model")
+
+
+def test_array_that_claims_a_huge_shape_is_refused_without_memory(tmp_path):
+    path = tmp_path / "a.npz"
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**12,)})
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("W.npy", header.getvalue() + bytes(16))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"a\.npz is damaged"):
+            read_archive(path, "model")
+        assert tracemalloc.get_traced_memory()[1] < 10**8
+    finally:
+        tracemalloc.stop()

@@ -17,8 +17,8 @@ ME = {"id": "VXNlcjox", "name": "me", "username": "me", "entity": "me", "email":
 class Server(ThreadingHTTPServer):
     """Hand out `queue`, a list with the parameters of each run, and keep what each run sends in `runs`.
 
-    trouble: "500" answers every request with an error; "hang" does not answer while the trouble lasts; "reset" closes
-    every connection.
+    trouble: "401" and "500" answer every request with this error; "hang" does not answer while the trouble lasts;
+    "reset" closes every connection.
     early_terminate: a function of the runs and the name of one of them: whether the server stops it.
     """
 
@@ -179,7 +179,7 @@ class Handler(BaseHTTPRequestHandler):
         while self.server.trouble == "hang" and not self.server.over.wait(0.05):
             pass
         with contextlib.suppress(OSError):  # the client may be gone
-            self.send_response(500 if self.server.trouble == "500" else 200)
+            self.send_response(int(self.server.trouble) if self.server.trouble in ("401", "500") else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
