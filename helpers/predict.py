@@ -43,7 +43,7 @@ def print_test_scores(path, params, config, names, allow_sample):
     dataset = next((dataset for dataset, classes in CLASS_NAMES.items() if classes == tuple(names)), None)
     if dataset is None:
         known = " or ".join(CLASS_NAMES)
-        raise ValueError(f"--test needs a network for the classes of {known}; that in {path} has {names}")
+        raise ValueError(f"--test needs a network for the classes of {known}; the network in {path} has {names}")
     data = load_data(dataset, allow_sample=allow_sample)
     Y_hat = metrics.predict(params, data.x_test, **config.prediction)
     scores = metrics.per_class_scores(Y_hat, data.y_test, names).loc["macro avg"]

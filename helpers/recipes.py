@@ -108,7 +108,7 @@ ABLATIONS = {
     "shifts": {"max_shift": 0},
     "flips": {"flip_probability": 0.0},
     "receptive-fields": {"receptive_field": 0.0},
-    "cosine": {"schedule": "constant", "warmup": 0.0},
+    "schedule": {"schedule": "constant", "warmup": 0.0},
     "decay": {"decoupled_weight_decay": 0.0},
     "dropout": {"dropout": 0.0},
 }

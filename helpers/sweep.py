@@ -67,7 +67,7 @@ def main(arguments=None):
         return signals.exit_code or 130
     ranked = frame.sort_values(sweep.metric, ascending=sweep.goal == "minimize").head(10)
     print(ranked.drop(columns=["reason", "sweep"]).to_string(index=False, float_format="{:.4f}".format))
-    print(f"Results of all {len(frame)} trials: {results}")
+    print(f"Results of all {len(frame)} trials: {cli.printable(results)}")
     return 0
 
 

@@ -56,8 +56,9 @@ def load_model(path):
             raise ValueError("its class names have characters that cannot be printed")
         layers = [(arrays[f"W_{k}"], arrays[f"b_{k}"]) for k in range(1, config.num_layers + 2)]
         sizes = layer_sizes(config.num_layers, config.hidden_size, layers[0][0].shape[0], len(names))
-        theta = np.concatenate([array.ravel() for layer in layers for array in layer])
-        if theta.dtype not in (np.float32, np.float64) or not np.isfinite(theta).all():
+        floating = all(array.dtype in (np.float32, np.float64) for layer in layers for array in layer)
+        theta = np.concatenate([array.ravel() for layer in layers for array in layer]) if floating else None
+        if not floating or not np.isfinite(theta).all():
             raise ValueError("its parameters must be finite floating-point numbers")
         params = unflatten(theta, sizes)
         if [(W.shape, b.shape) for W, b in params.layers] != [(W.shape, b.shape) for W, b in layers]:
@@ -76,7 +77,13 @@ def save_checkpoint(path, trainer):
 
 def stored_epochs(path):
     """Return the number of epochs in a checkpoint, or 0 if there is none. Raises ValueError if it is damaged."""
-    return len(read_archive(path, "checkpoint")[0]["history"]) if os.path.exists(path) else 0
+    if not os.path.exists(path):
+        return 0
+    metadata, _ = read_archive(path, "checkpoint")
+    try:
+        return len(metadata["history"])
+    except (KeyError, TypeError):
+        raise ValueError(f"{path} does not hold a training state: it has no history") from None
 
 
 def load_checkpoint(path, trainer):

@@ -154,8 +154,12 @@ class Trainer:
             np.errstate(all="ignore"),
             progress_bar(progress, "batch") as bar,
         ):
-            if checkpoint and stored_epochs(checkpoint) > len(self.finished.history):
-                raise ValueError(f"checkpoint={str(checkpoint)!r} was written by another training in the meantime")
+            stored, loaded = stored_epochs(checkpoint) if checkpoint else 0, len(self.finished.history)
+            if stored > loaded:
+                raise ValueError(
+                    f"checkpoint={str(checkpoint)!r} has {stored} epochs, but this training continues after epoch "
+                    f"{loaded}: another training has written it; resume from it, or name another file"
+                )
             for row in self.finished.history if log else ():
                 log(dict(row))
             while len(self.finished.history) < self.config.epochs and not self.should_stop():
@@ -168,7 +172,7 @@ class Trainer:
                     try:
                         save_checkpoint(checkpoint, self)
                     except OSError as error:
-                        message = f"checkpoint {checkpoint} could not be written ({error}); training continues"
+                        message = f"checkpoint {str(checkpoint)!r} could not be written ({error}); training continues"
                         warnings.warn(message, stacklevel=3)
                 if log:
                     log(dict(row))
@@ -331,10 +335,16 @@ class Trainer:
             vectors.append(state["best_theta"])
         if any((vector.shape, vector.dtype) != (theta.shape, theta.dtype) for vector in vectors):
             raise ValueError(f"has parameters that are not {theta.dtype} vectors of {theta.size:,} entries")
+        if not all(np.isfinite(vector).all() for vector in vectors):
+            raise ValueError("has parameters that are not finite")
         check_history(history)
-        check_int("t", state["t"], ge=len(history) * self.steps_per_epoch, le=len(history) * self.steps_per_epoch)
-        if history or best_epoch is not None:
-            check_int("best_epoch", best_epoch, le=len(history))
+        epochs, steps = len(history), self.steps_per_epoch
+        if type(state["t"]) is not int or state["t"] != epochs * steps:
+            raise ValueError(f"has {state['t']!r} updates, which are not {epochs} epochs of {steps} steps")
+        if history:
+            check_int("best_epoch", best_epoch, le=epochs)
+        elif best_epoch is not None:
+            raise ValueError("has a best epoch but no history")
         threads = check_int("threads", state["threads"])
         if threads != self.threads:
             warnings.warn(f"training continues with {threads} BLAS threads, as in the checkpoint", stacklevel=4)
@@ -350,8 +360,8 @@ class Trainer:
 def check_history(history):
     """Raise ValueError if this is not a list of the rows of the epochs 1, 2 and so on."""
     for epoch, row in enumerate(history, 1):
-        numbers = isinstance(row, dict) and [*row] == COLUMNS and all(isinstance(v, (int, float)) for v in row.values())
-        if not numbers or row["epoch"] != epoch:
+        numbers = isinstance(row, dict) and [*row] == COLUMNS and [type(row["epoch"])] == [int]
+        if not numbers or row["epoch"] != epoch or not all(isinstance(row[name], float) for name in COLUMNS[1:]):
             raise ValueError(f"has a history whose row {epoch} does not hold the numbers of epoch {epoch}")
 
 

@@ -1,6 +1,7 @@
 """The trials of a search: storage, sampling, and the table of results."""
 
 import math
+import re
 import time
 import warnings
 from contextlib import contextmanager
@@ -142,25 +143,30 @@ def rdb_storage(url):
 
 
 def check_url(storage):
-    """Raise ValueError, without showing a password, if SQLAlchemy would not read the URL as its author meant it."""
+    """Raise ValueError, which shows no password, if this is no URL, or a password in it has a character such as @."""
     from sqlalchemy.engine import make_url
 
     try:
-        valid = "@" not in (make_url(storage).host or "")
+        url = make_url(storage)
+        options = [option for option in storage.partition("?")[2].split("&") if "=" not in option]
+        misread = url.host and any("@" in part for part in (url.host, url.database or "", *options))
     except Exception:  # SQLAlchemy's and urllib's errors may show parts of the URL
-        valid = False
-    if not valid:
+        misread = True
+    if misread:
+        scheme = re.match(r"[\w+]+://", storage)
         raise ValueError(
-            f"storage={storage.partition(':')[0]}:… is not the URL of a database, such as sqlite:///search.db or "
-            "postgresql+psycopg://user:password@host/database; write @ in a password as %40"
+            f"storage='{scheme.group() if scheme else ''}…' is not the URL of a database, such as sqlite:///search.db "
+            "or postgresql+psycopg://user:password@host/database; in a password, write @ as %40, / as %2F and ? as %3F"
         )
 
 
 def display_url(storage):
-    """Return the valid URL of a database without user name, password and options."""
+    """Return the URL of a database without user name, password and options; of a storage object, its class."""
     from sqlalchemy.engine import make_url
 
-    url = make_url(str(storage))
+    if not isinstance(storage, str):
+        return type(storage).__name__
+    url = make_url(storage)
     return f"{url.drivername}://{url.host or ''}/{url.database or ''}"
 
 

@@ -120,7 +120,7 @@ def read_sweep(source):
 
 
 def read_yaml(path):
-    """Return the content of a YAML file of at most 100 kB, without deep nesting or aliases, which could expand."""
+    """Return the content of a YAML file of at most 100 kB; refuse deep nesting, and aliases, which could expand."""
     with open(path, encoding="utf-8") as file:
         text = file.read(MAX_CHARACTERS + 1)
     if len(text) > MAX_CHARACTERS:
@@ -199,7 +199,7 @@ def parse_parameter(name, parameter):
     if not isinstance(values, list) or not values:
         raise ValueError(f"{where}.values={values!r} must be a list with at least one value")
     for value in values:
-        if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value):
+        if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d{1,4}", value):
             mantissa, exponent = value.lower().split("e")
             raise ValueError(f"{where}: YAML reads {value} as text; write {mantissa}.0e{int(exponent):+}")
         check_value(name, value)

@@ -10,7 +10,7 @@ import numpy as np
 from helpers.storage.atomic import atomic_write
 
 VERSION = 2
-MAX_BYTES = 8 * 2**30  # of a file: a checkpoint has up to six vectors of 50 million float64 parameters
+MAX_BYTES = 8 * 2**30  # of a file; the largest checkpoint, six vectors of 50 million float64 numbers, has 2.4 GB
 OLD_FORMAT = b"DA6401 "  # how files of version 1 begin
 
 
@@ -50,12 +50,13 @@ def write_archive(path, kind, metadata, arrays):
 
 
 def is_as_large_as_it_claims(archive, member):
-    """Return whether the member is uncompressed and has the bytes of its array, which np.load allocates first."""
+    """Return whether the member is uncompressed and holds the bytes that its header claims; np.load allocates these."""
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    complete = math.prod(shape) * dtype.itemsize < member.file_size
-    return version == (1, 0) and member.compress_type == zipfile.ZIP_STORED and complete
+    possible = version == (1, 0) and dtype.itemsize > 0 and min(shape, default=0) >= 0
+    uncompressed = member.compress_type == zipfile.ZIP_STORED and member.file_size == member.compress_size
+    return possible and uncompressed and math.prod(shape) * dtype.itemsize < member.file_size
 
 
 def read_archive(path, kind):

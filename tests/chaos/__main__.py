@@ -6,8 +6,8 @@ Examples: python -m tests.chaos --minutes 60
 A round starts one command again and again in a new folder: each time with a fault, and in the end without one. Faults
 are signals (once or twice, to the command, to a worker or to all processes), a full disk (as root; elsewhere files that
 cannot grow), output that cannot be written, a clock that jumps by a minute or a day (where there is a C compiler), and
-servers (of W&B, of a database) that fail and return. The seed of a round is printed, and determines its faults; their
-effect depends on the moment that they meet.
+servers (of W&B, of a database) that fail and return. The scenarios take turns. The seed of a round is printed, and
+determines its faults on this machine; their effect depends on the moment that they meet.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main():
         if time.monotonic() > end:
             break
         rng = random.Random(seed)
-        name = rng.choice(args.scenarios)
+        name = args.scenarios[(seed - first) % len(args.scenarios)]
         scenario = SCENARIOS[name]
         faults = [draw_fault(rng, scenario) for _ in range(rng.randint(2, 6))]
         try:

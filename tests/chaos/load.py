@@ -3,8 +3,8 @@
 Example: python -m tests.chaos.load --trials 500
 
 Every minute or two a random signal hits the search or a worker; when the search has ended, it is started again, until
-it has all its trials. The table has one row for each tenth of the trials: the time per trial, the memory of the search
-and of its largest worker, the open files, and the size of the database.
+all trials are finished. The table has one row for each tenth of the trials: the time per trial, the memory of the
+search and of its largest worker, the open files, and the size of the database.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class Load(Sweep):
         shutil.copy(ROOT / "sweep.yaml", self.folder / "search.yaml")
 
     def measure(self, command):
-        """Return the number of finished trials, and what the processes and the database need."""
+        """Return the number of finished trials, the memory and open files of the processes, and the database's size."""
         engine = sqlalchemy.create_engine(self.storage, poolclass=sqlalchemy.NullPool)
         finished = 0
         if sqlalchemy.inspect(engine).has_table("trials"):
@@ -107,7 +107,7 @@ def run_until_stopped(scenario, rng):
 def table(starts, trials):
     """Return the measurements as a data frame with one row for each tenth of the trials."""
     rows = []
-    for measurements in starts:
+    for measurements in filter(None, starts):
         frame = pd.DataFrame(measurements)
         pairs = frame[["time", "trials"]].diff().rename(columns={"time": "seconds", "trials": "new"})
         rows.append(frame.join(pairs.where(frame["steady"])))

@@ -98,7 +98,7 @@ def test_unwritable_folder(odd, tmp_path):
     result = odd("-c", code.replace("]))", ", '--checkpoint=a.ckpt', '--model=a.npz']))"), cwd="/proc")
     assert result.returncode == 1, result.stderr
     assert "validation accuracy" in result.stdout
-    assert "checkpoint a.ckpt could not be written" in result.stderr
+    assert "checkpoint 'a.ckpt' could not be written" in result.stderr
     assert "the network could not be written" in result.stderr
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(SWEEP), "utf-8")
     code = f"from helpers import cli, sweep; cli.run(lambda: sweep.main([{str(tmp_path / 'small.yaml')!r}]))"
@@ -155,6 +155,11 @@ def test_streams_closed_from_the_start(tmp_path, closed):
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "m.npz").exists()
     assert ("validation accuracy" in result.stdout) == (closed == "2>&-")
+    result = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command, "--epochs=0"], capture_output=True, cwd=ROOT,
+        check=False, timeout=100,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout) == (2, b"")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a file in /proc, which cannot be written, gives the warning")

@@ -148,7 +148,7 @@ def test_test_needs_a_network_for_a_known_data_set(tmp_path, capsys):
     save_model(tmp_path / "a.npz", intial_weights(1, 2), Config(num_layers=1, hidden_size=2), "abcdefghij")
     with pytest.raises(SystemExit, match="2"):
         predict.main([str(tmp_path / "a.npz"), "--test"])
-    assert "--test needs a network for the classes of fashion_mnist or mnist; that in" in capsys.readouterr().err
+    assert "--test needs a network for the classes of fashion_mnist or mnist; the network in" in capsys.readouterr().err
 
 
 def test_test_without_data_returns_1(model, monkeypatch, capsys):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from helpers import recipes
 from helpers.nn import Config, Trainer, TrainingDiverged, model_train, predict
@@ -219,3 +220,15 @@ def test_readme_shows_recipe_table(capsys):
     missing = [line for line in table if line not in readme]
     assert not missing
     assert len(table) > 10
+
+
+def test_readme_shows_ablation_study():
+    """The paired differences between `fast` without a technique and `fast`, with their 95 % intervals."""
+    runs = recipes.read(recipes.RUNS).set_index(["recipe", "seed"])
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    for technique in recipes.ABLATIONS:
+        without = runs.loc[f"fast-without-{technique}"]
+        points = 100 * (without["val_accuracy"] - runs.loc["fast"]["val_accuracy"]).dropna()
+        low, high = stats.t.interval(0.95, len(points) - 1, points.mean(), stats.sem(points))
+        numbers = f"{points.mean():+.2f} | {low:+.2f} to {high:+.2f} | {without['val_loss'].mean():.3f}"
+        assert f"| {technique.replace('-', ' ')} | {numbers.replace('-', '−')} |" in readme

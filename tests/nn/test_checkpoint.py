@@ -233,12 +233,15 @@ def test_checkpoint_without_optimizer_state_refused(data, tmp_path, monkeypatch)
         (lambda metadata, arrays: arrays.update(state_m=np.zeros((2, 2))), "parameters that are not float64 vectors"),
         (lambda metadata, arrays: arrays.update(theta=np.zeros(1)), "parameters that are not float64 vectors"),
         (lambda metadata, arrays: arrays.update(theta=arrays["theta"] > 0), "parameters that are not float64 vectors"),
-        (lambda metadata, arrays: metadata.update(t="x"), r"run\.ckpt t='x' must be an integer"),
-        (lambda metadata, arrays: metadata.update(t=-5), r"run\.ckpt t=-5 must be an integer"),
+        (lambda metadata, arrays: metadata.update(t="x"), r"run\.ckpt has 'x' updates, which are not 1 epochs of"),
+        (lambda metadata, arrays: metadata.update(t=-5), r"run\.ckpt has -5 updates, which are not 1 epochs of"),
         (lambda metadata, arrays: metadata.update(history=None), "does not hold a training state"),
         (lambda metadata, arrays: metadata.update(history=[1]), "history whose row 1 does not hold the numbers of"),
         (lambda metadata, arrays: metadata.update(history=[{}]), "history whose row 1 does not hold the numbers of"),
         (lambda metadata, arrays: metadata["history"][0].update(epoch=7), "history whose row 1 does not hold the num"),
+        (lambda metadata, arrays: metadata["history"][0].update(val_loss=10**400), "history whose row 1 does not hold"),
+        (lambda metadata, arrays: metadata.update(history=[], t=0), r"run\.ckpt has a best epoch but no history"),
+        (lambda metadata, arrays: arrays["best_theta"].fill(np.nan), r"run\.ckpt has parameters that are not finite"),
         (lambda metadata, arrays: metadata.update(best_epoch=99), r"run\.ckpt best_epoch=99 must be an integer"),
         (lambda metadata, arrays: metadata.update(best_epoch="x"), r"run\.ckpt best_epoch='x' must be an integer"),
         (lambda metadata, arrays: metadata["rng"]["state"].update(state=2**200), "does not hold a training state"),
@@ -314,7 +317,7 @@ def test_model_train_warns_once_per_epoch_if_checkpoint_cannot_be_written(data, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    message = r"run\.ckpt could not be written.*No space left.*training continues"
+    message = r"run\.ckpt' could not be written.*No space left.*training continues"
     with pytest.warns(UserWarning, match=message) as warned:
         _, history = model_train(data, epochs=3, hidden_size=4, checkpoint=tmp_path / "run.ckpt")
     assert len(history) == len(warned) == 3
@@ -448,7 +451,7 @@ def test_checkpoint_that_another_training_wrote_in_the_meantime_is_refused(data,
         model_train(data, **few, checkpoint=path, log=stop_after(2))
         load_checkpoint(path, late)
     model_train(data, **few, checkpoint=path, resume=resume)
-    with pytest.raises(ValueError, match=r"run\.ckpt' was written by another training in the meantime"):
+    with pytest.raises(ValueError, match=r"run\.ckpt' has 4 epochs, .*: another training has written it"):
         late.fit(checkpoint=path, progress=False)
     assert len(read_archive(path, "checkpoint")[0]["history"]) == 4
 

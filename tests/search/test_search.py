@@ -412,10 +412,14 @@ def test_large_seed(data, tmp_path):
         ("nodriver://me:secret@host/x", "storage='nodriver://host/x' cannot be used"),
         ("nodriver://host/x?user=me&password=secret", "storage='nodriver://host/x' cannot be used"),
         ("nodriver://me:a/secret@host/x", "storage='nodriver://host/x' cannot be used"),
-        ("nodriver://me:sec@ret@host/x", "write @ in a password as %40"),
-        ("nodriver://me:a@b:secret@host/x", "write @ in a password as %40"),
+        ("nodriver://me@server:secret@host/x", "storage='nodriver://host/x' cannot be used"),
+        ("nodriver://me:sec@ret@host/x", "storage='nodriver://…' is not the URL of a database"),
+        ("nodriver://me:a@b:secret@host/x", "in a password, write @ as %40"),
+        ("nodriver://me:a@sec/ret@host/x", "in a password, write @ as %40, / as %2F"),
+        ("nodriver://me:a@sec?ret@host/x", "in a password, write @ as %40"),
         ("nodriver://host:secret/x", "is not the URL of a database"),
-        ("me:secret", "storage=me:… is not the URL of a database"),
+        ("secret@host/x", "storage='…' is not the URL of a database"),
+        ("me:secret", "storage='…' is not the URL of a database"),
     ],
 )
 def test_password_is_not_shown(url, shown):
