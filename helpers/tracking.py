@@ -52,7 +52,7 @@ class Recorder:
         try:
             reason = self.start(options) or reason
         except KeyboardInterrupt:
-            wandb.teardown(exit_code=130)
+            self.attempt(lambda: wandb.teardown(exit_code=130))
             raise
         self.folder = Path(self.run.dir)
         place = display_path(self.folder.parent)
@@ -157,6 +157,7 @@ class Recorder:
         run, self.run = self.run, None
         if run:
             self.attempt(lambda: run.finish(exit_code=exit_code))
+            self.attempt(wandb.teardown)  # at exit, W&B would do it and print a traceback if its process was killed
 
     def attempt(self, action):
         """Call `action`; report its first failure on standard error and ignore the others."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -142,6 +143,23 @@ def test_training_continues_without_server(tmp_path):
     assert "Traceback" not in errors
     folder = re.search(r"W&B records online; .*wandb sync (\S+)", "".join(begin)).group(1)
     assert (ROOT / folder / "files" / "history.csv").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc, which lists a process's children, is Linux's")
+def test_killed_process_of_wandb_costs_only_recording(tmp_path):
+    """A signal to all processes, such as a cluster sends, kills W&B's own process too."""
+    command = [sys.executable, "-u", "-m", "helpers.train", "--allow_sample", "--epochs=8", "--hidden_size=128"]
+    env = environment(tmp_path) | {"WANDB_MODE": "offline"}
+    process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    next(line for line in process.stdout if line.split()[:1] == ["3"])  # the third epoch
+    children = Path(f"/proc/{process.pid}/task").glob("*/children")
+    children = [int(child) for path in children for child in path.read_text("utf-8").split()]
+    (service,) = [child for child in children if b"wandb-core" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    os.kill(service, signal.SIGKILL)
+    rest, errors = process.communicate(timeout=170)
+    assert process.returncode == 0, errors
+    assert "validation accuracy" in rest
+    assert "Traceback" not in errors
 
 
 def test_api_key_is_not_written(tmp_path):
