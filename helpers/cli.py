@@ -9,6 +9,7 @@ import threading
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # what Ctrl-C, a cluster and a closed terminal send
 IMPORT_POLL = 0.1  # seconds between checks whether an import has ended
 
 
@@ -90,7 +91,7 @@ def signals():
 
     state.ignore = ignore
     main_thread = threading.current_thread() is threading.main_thread()  # handlers can be set only there
-    names = ("SIGINT", "SIGTERM", "SIGHUP") if main_thread else ()
+    names = SIGNALS if main_thread else ()
     handled = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP
     previous = {
         number: signal.signal(number, handle) for number in handled if signal.getsignal(number) != signal.SIG_IGN
@@ -153,6 +154,9 @@ def run(main):
         code = main()
     except KeyboardInterrupt:
         code = 130
+    for name in SIGNALS:  # the exit code is decided
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     sys.stdout.flush()
     lost = sys.stdout.error
     if lost:

@@ -268,18 +268,19 @@ def main(arguments=None):
         parser.error(f"there are no results: {RUNS.name} does not exist")
     names = args.names or list(RECIPES)
     runs = [] if args.table else [(name, seed, args.wandb_project) for name in names for seed in range(args.seeds)]
-    try:
-        with cli.signals() as signals:
+    with cli.signals() as signals:
+        try:
             killed = run_in_processes(run, runs, args.workers, on_result=save_run)
-    except (OSError, ValueError, TrainingDiverged) as error:
-        return cli.error(error)
-    except KeyboardInterrupt:
-        print("\nInterrupted; the finished runs are stored.", file=sys.stderr)
-        return signals.exit_code or 130
-    for name, seed, _ in killed:
-        cli.error(f"the process that trained {name} with seed {seed} was killed")
-    print(table(names))
-    return 1 if killed else 0
+        except (OSError, ValueError, TrainingDiverged) as error:
+            return cli.error(error)
+        except KeyboardInterrupt:
+            print("\nInterrupted; the finished runs are stored.", file=sys.stderr)
+            return signals.exit_code or 130
+        signals.ignore()
+        for name, seed, _ in killed:
+            cli.error(f"the process that trained {name} with seed {seed} was killed")
+        print(table(names))
+        return signals.exit_code or (1 if killed else 0)
 
 
 if __name__ == "__main__":

@@ -60,15 +60,16 @@ def main(arguments=None):
             parser.error(str(error))
         except OSError as error:
             return cli.error(error)
-        except KeyboardInterrupt:  # before the first trial
+        except KeyboardInterrupt:  # before the first trial, or after the last
             pass
-    if frame is None or frame.attrs["interrupted"]:
-        print("\nInterrupted; run the same command again to continue the search.", file=sys.stderr)
-        return signals.exit_code or 130
-    ranked = frame.sort_values(sweep.metric, ascending=sweep.goal == "minimize").head(10)
-    print(ranked.drop(columns=["reason", "sweep"]).to_string(index=False, float_format="{:.4f}".format))
-    print(f"Results of all {len(frame)} trials: {cli.printable(results)}")
-    return 0
+        signals.ignore()
+        if frame is None or frame.attrs["interrupted"]:
+            print("\nInterrupted; run the same command again to continue the search.", file=sys.stderr)
+            return signals.exit_code or 130
+        ranked = frame.sort_values(sweep.metric, ascending=sweep.goal == "minimize").head(10)
+        print(ranked.drop(columns=["reason", "sweep"]).to_string(index=False, float_format="{:.4f}".format))
+        print(f"Results of all {len(frame)} trials: {cli.printable(results)}")
+        return signals.exit_code
 
 
 if __name__ == "__main__":

@@ -91,6 +91,19 @@ def test_closed_terminal_interrupts():
     assert signals.exit_code == 129
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process could handle")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_signal_after_the_end_of_a_command_keeps_its_exit_code(name):
+    code = (
+        "import atexit, os, signal; from helpers import cli\n"
+        f"atexit.register(lambda: os.kill(os.getpid(), signal.{name}))\n"
+        "cli.run(lambda: 3)"
+    )
+    result = run_python(code)
+    assert (result.returncode, result.stderr) == (3, "")
+
+
 @pytest.mark.parametrize(("failures", "system"), [(3, "nt"), (10**9, "nt"), (1, "posix")])
 def test_file_that_another_process_has_open(tmp_path, monkeypatch, failures, system):
     """Windows refuses to rename over an open file: the writer waits, and gives up after a while."""

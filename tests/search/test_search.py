@@ -585,6 +585,21 @@ def test_interrupt_while_the_sweep_file_is_read(monkeypatch, capsys):
     assert "run the same command again" in capsys.readouterr().err
 
 
+def test_signal_while_the_results_are_printed(data, monkeypatch, capsys, tmp_path):
+    to_string = pd.DataFrame.to_string
+
+    def interrupted(*arguments, **options):
+        signal.raise_signal(signal.SIGTERM)
+        return to_string(*arguments, **options)
+
+    monkeypatch.setattr("helpers.data.load_data", lambda name, allow_sample: data)
+    monkeypatch.setattr(pd.DataFrame, "to_string", interrupted)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL), "utf-8")
+    assert sweep.main(["small.yaml", "--trials=1"]) == 143
+    assert "Results of all 1 trials" in capsys.readouterr().out
+
+
 def test_keys_of_a_sweep_file_cannot_control_the_terminal(monkeypatch, capsys, tmp_path):
     def fail(*_, **__):
         raise OSError("\x1b[2J")
