@@ -1,10 +1,10 @@
 """The trials of a search: storage, sampling, and the table of results."""
 
+import contextlib
 import math
 import re
 import time
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +109,7 @@ def create_study(sweep, storage, attempts=5):
             time.sleep(0.2 * 2**attempt)
 
 
-@contextmanager
+@contextlib.contextmanager
 def storage_errors(storage):
     """Turn an error of the storage in the middle of a search, such as a full disk or a lost server, into an OSError."""
     from sqlalchemy.exc import SQLAlchemyError
@@ -134,12 +134,23 @@ def storage_errors(storage):
 
 def rdb_storage(url):
     """Return the database at `url`. The configuration of a trial whose process was killed is queued again."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     optuna = import_optuna()
     connect = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-    return optuna.storages.RDBStorage(
+    database = optuna.storages.RDBStorage(
         url, engine_kwargs=connect, heartbeat_interval=10, grace_period=GRACE_PERIOD,
         heartbeat_stale_trial_callback=requeue,
     )  # fmt: skip
+    record = database.record_heartbeat
+
+    def record_or_skip(trial_id):
+        """Leave an error to the next heartbeat: it would end the thread, and the trial would count as killed."""
+        with contextlib.suppress(optuna.exceptions.StorageInternalError, SQLAlchemyError):
+            record(trial_id)
+
+    database.record_heartbeat = record_or_skip
+    return database
 
 
 def check_url(storage):

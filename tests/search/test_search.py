@@ -567,6 +567,22 @@ def test_database_server_that_does_not_answer_is_an_oserror(data, monkeypatch):
         search(SMALL, trials=1, data=data, storage="sqlite:////nowhere/x.db", progress=False)
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_heartbeat_that_fails_is_left_to_the_next_one(data, monkeypatch, tmp_path):
+    """An error in Optuna's thread would print a traceback, and without heartbeats the trial would count as killed."""
+    calls = []
+
+    def fail(self, trial_id):
+        calls.append(trial_id)
+        raise optuna.exceptions.StorageInternalError("database or disk is full")
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "record_heartbeat", fail)
+    storage = study.rdb_storage(f"sqlite:///{tmp_path / 'a.db'}")
+    assert len(search(SMALL, trials=1, data=data, storage=storage, progress=False)) == 1
+    storage.record_heartbeat(7)
+    assert calls[-1] == 7
+
+
 def test_disk_that_is_full_at_the_start_is_an_oserror(data, monkeypatch, tmp_path):
     def full(*_):
         raise sqlite3.OperationalError("database or disk is full")
