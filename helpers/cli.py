@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # what Ctrl-C, a cluster and a closed terminal send
-IMPORT_POLL = 0.1  # seconds between checks whether an import has ended
+IMPORT_POLL = 0.1  # seconds between checks whether an import or a compilation has ended
 
 
 def printable(text):
@@ -53,19 +53,22 @@ def error(reason):
     return 1
 
 
-def importing(frame):
-    """Return whether a module is being imported in this frame or one of its callers."""
-    while frame and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+def importing_or_compiling(frame):
+    """Return whether, in this frame or one of its callers, a module is being imported or Numba compiles."""
+    while frame:
+        module = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>" or module in ("numba", "llvmlite"):
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False
 
 
 @contextmanager
 def signals():
     """Turn the first SIGTERM, SIGINT or SIGHUP into a KeyboardInterrupt.
 
-    While a module is imported, the KeyboardInterrupt waits for the end of the import: a library may catch it, or turn
-    it into another error. Later signals raise nothing, nor do signals after `ignore`.
+    While a module is imported or Numba compiles, the KeyboardInterrupt waits for the end: a library may catch it, or
+    turn it into another error. Later signals raise nothing, nor do signals after `ignore`.
 
     Yields
     ------
@@ -81,7 +84,7 @@ def signals():
 
     def handle(number, frame):
         state.exit_code = state.exit_code or 128 + number
-        if state.raising and importing(frame):
+        if state.raising and importing_or_compiling(frame):
             waiting.append(threading.Timer(IMPORT_POLL, _thread.interrupt_main, (number,)))
             waiting[-1].daemon = True
             waiting[-1].start()

@@ -331,6 +331,22 @@ def test_signal_during_an_import_does_not_outlive_the_command(careless):
     assert signals.exit_code == 130
 
 
+def test_signal_while_numba_compiles_waits_for_its_end():
+    """In a callback of LLVM a KeyboardInterrupt is lost, and later Numba misses the compiled code."""
+    compiler = {"__name__": "numba.core.compiler", "signal": signal}
+    exec("def compile_function():\n    signal.raise_signal(signal.SIGINT)\n    finished.append(True)", compiler)
+    compiler["finished"] = finished = []
+
+    def work():
+        compiler["compile_function"]()
+        time.sleep(60)
+
+    with cli.signals() as signals, pytest.raises(KeyboardInterrupt):
+        work()
+    assert signals.exit_code == 130
+    assert finished == [True]
+
+
 def test_second_ctrl_c_does_not_stop_closing(monkeypatch):
     closed, finish = [], Recorder.finish
 
