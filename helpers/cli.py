@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # what Ctrl-C, a cluster and a closed terminal send
-IMPORT_POLL = 0.1  # seconds between checks whether an import or a compilation has ended
+POLL_INTERVAL = 0.1  # seconds between checks whether what cannot be interrupted has ended
 
 
 def printable(text):
@@ -53,22 +53,33 @@ def error(reason):
     return 1
 
 
-def importing_or_compiling(frame):
-    """Return whether, in this frame or one of its callers, a module is being imported or Numba compiles."""
+def uninterruptible(frame):
+    """Return whether, in this frame or one of its callers, a module is imported, Numba compiles or a process starts."""
     while frame:
-        module = str(frame.f_globals.get("__name__")).partition(".")[0]
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>" or module in ("numba", "llvmlite"):
+        module = str(frame.f_globals.get("__name__"))
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>" or module == "multiprocessing.context":
+            return True
+        if module.partition(".")[0] in ("numba", "llvmlite"):
             return True
         frame = frame.f_back
     return False
+
+
+def signal_main_thread(number):
+    """Send the signal to the main thread, so that it also ends a blocking call, where the system allows that."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident, number)
+    else:  # Windows
+        _thread.interrupt_main(number)
 
 
 @contextmanager
 def signals():
     """Turn the first SIGTERM, SIGINT or SIGHUP into a KeyboardInterrupt.
 
-    While a module is imported or Numba compiles, the KeyboardInterrupt waits for the end: a library may catch it, or
-    turn it into another error. Later signals raise nothing, nor do signals after `ignore`.
+    While a module is imported, Numba compiles or a process starts, the KeyboardInterrupt waits for the end: a library
+    may catch it, or turn it into another error, and a process would be half started. Later signals raise nothing, nor
+    do signals after `ignore`.
 
     Yields
     ------
@@ -84,8 +95,8 @@ def signals():
 
     def handle(number, frame):
         state.exit_code = state.exit_code or 128 + number
-        if state.raising and importing_or_compiling(frame):
-            waiting.append(threading.Timer(IMPORT_POLL, _thread.interrupt_main, (number,)))
+        if state.raising and uninterruptible(frame):
+            waiting.append(threading.Timer(POLL_INTERVAL, signal_main_thread, (number,)))
             waiting[-1].daemon = True
             waiting[-1].start()
         elif state.raising:

@@ -46,10 +46,10 @@ class Recorder:
         os.environ.setdefault("WANDB_SILENT", "true")
         self.run, self.broken, self.failed, self.epochs = None, False, False, 0
         normalise_mode()
-        reason = reason_offline()
-        self.mode = "offline" if reason else os.environ["WANDB_MODE"]
         options |= {"project": project, "entity": entity, "name": name, "config": config}
         try:
+            reason = reason_offline()
+            self.mode = "offline" if reason else os.environ["WANDB_MODE"]
             reason = self.start(options) or reason
         except KeyboardInterrupt:
             self.attempt(lambda: wandb.teardown(exit_code=130))

@@ -1,6 +1,7 @@
 """The trials of a search: storage, sampling, and the table of results."""
 
 import contextlib
+import logging
 import math
 import re
 import time
@@ -18,6 +19,7 @@ def import_optuna():
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # an error is logged with its traceback, and raised
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     return optuna
 

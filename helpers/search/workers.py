@@ -79,9 +79,11 @@ def run_in_processes(function, tasks, workers, on_result, poll=None):
             process.join(timeout=5)
     except KeyboardInterrupt:  # Ctrl-C reaches the processes too; give them time to record it
         for process in processes:
-            process.join(timeout=5)
+            if process.pid:
+                process.join(timeout=5)
         raise
     finally:
+        processes = [process for process in processes if process.pid]  # the others have not been started
         for process in processes:
             process.terminate()
         for process in processes:

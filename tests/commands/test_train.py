@@ -280,7 +280,8 @@ def test_invalid_file_flags_exit_code_2(words, message, tmp_path, monkeypatch, c
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("again", [False, True])
-def test_signal_during_wandb_init_closes_run(number, again, monkeypatch, capsys):
+@pytest.mark.parametrize("function", ["wandb.init", "helpers.tracking.reason_offline"])
+def test_signal_during_wandb_init_closes_run(number, again, function, monkeypatch, capsys):
     """wandb.init may take half a minute; a second signal while the run closes changes nothing."""
     closed = []
 
@@ -294,7 +295,7 @@ def test_signal_during_wandb_init_closes_run(number, again, monkeypatch, capsys)
         closed.append(exit_code)
 
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setattr("wandb.init", init)
+    monkeypatch.setattr(function, init)
     monkeypatch.setattr("wandb.teardown", teardown)
     assert train.main(["--epochs=1"]) == 128 + number
     assert closed == [130]
@@ -327,18 +328,19 @@ def test_signal_during_an_import_waits_for_its_end(careless):
 def test_signal_during_an_import_does_not_outlive_the_command(careless):
     with cli.signals() as signals:
         importlib.import_module(careless)
-    time.sleep(3 * cli.IMPORT_POLL)  # a KeyboardInterrupt here would end pytest
+    time.sleep(3 * cli.POLL_INTERVAL)  # a KeyboardInterrupt here would end pytest
     assert signals.exit_code == 130
 
 
-def test_signal_while_numba_compiles_waits_for_its_end():
-    """In a callback of LLVM a KeyboardInterrupt is lost, and later Numba misses the compiled code."""
-    compiler = {"__name__": "numba.core.compiler", "signal": signal}
-    exec("def compile_function():\n    signal.raise_signal(signal.SIGINT)\n    finished.append(True)", compiler)
-    compiler["finished"] = finished = []
+@pytest.mark.parametrize("name", ["numba.core.compiler", "multiprocessing.context"])
+def test_signal_in_what_cannot_be_interrupted_waits_for_its_end(name):
+    """A callback of LLVM loses a KeyboardInterrupt, and later Numba misses code; a process would be half started."""
+    module = {"__name__": name, "signal": signal}
+    exec("def function():\n    signal.raise_signal(signal.SIGINT)\n    finished.append(True)", module)
+    module["finished"] = finished = []
 
     def work():
-        compiler["compile_function"]()
+        module["function"]()
         time.sleep(60)
 
     with cli.signals() as signals, pytest.raises(KeyboardInterrupt):

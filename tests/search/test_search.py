@@ -1,6 +1,7 @@
 """The local search: reproducible, continued after interrupts and kills, separate from other searches."""
 
 import functools
+import logging
 import os
 import signal
 import sqlite3
@@ -627,6 +628,13 @@ def test_keys_of_a_sweep_file_cannot_control_the_terminal(monkeypatch, capsys, t
     assert sweep.main(["small.yaml"]) == 1
     errors = capsys.readouterr().err
     assert errors.splitlines() == [r"Ignored here, used only by W&B: metric.\x1b[2J", r"error: \x1b[2J"]
+
+
+def test_errors_of_the_database_are_not_logged_with_a_traceback(data, caplog):
+    """SQLAlchemy logs what happens while it returns a connection, such as Ctrl-C or a lost server, and raises it."""
+    search(SMALL, trials=1, data=data, progress=False)
+    logging.getLogger("sqlalchemy.pool.impl.QueuePool").error("Exception during reset or similar", exc_info=True)
+    assert not caplog.records
 
 
 def test_missing_database_driver_is_named(data):

@@ -160,3 +160,12 @@ def test_poll_is_called_while_waiting(tmp_path):
     polls = []
     run_in_processes(mark, [(tmp_path, 0, 1.5)], 1, on_result=print, poll=lambda: polls.append(time.monotonic()))
     assert len(polls) >= 2
+
+
+def test_interrupt_while_a_process_starts(monkeypatch):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_in_processes(time.sleep, [(1,)], 1, on_result=print)
