@@ -1,5 +1,6 @@
 """The two engines of a training step: NumPy functions, and compiled functions with the same results."""
 
+import threading
 import warnings
 
 import numpy as np
@@ -8,6 +9,7 @@ from helpers.nn.network import backward_propagation, dropout_masks, forward_prop
 from helpers.nn.validation import check_choice
 
 ENGINES = ("auto", "numpy", "numba")
+IMPORT_LOCK = threading.Lock()  # threads that import at once a module that fails may get it half initialised
 
 
 def flush_limit(dtype):
@@ -67,7 +69,8 @@ def make_engine(engine, params):
     if engine == "numpy":
         return NumpyEngine()
     try:
-        from helpers.nn.compiled import CompiledEngine
+        with IMPORT_LOCK:
+            from helpers.nn.compiled import CompiledEngine
     except Exception as error:  # a broken installation may raise anything
         reason = f"{type(error).__name__}: {error}"
         if engine == "numba":

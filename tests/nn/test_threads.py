@@ -1,14 +1,18 @@
 """The number of BLAS threads: from the work of a step and the cores; recorded, and kept when training is resumed."""
 
 import os
+import sys
 import threading
+import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from helpers.nn import Config, Trainer, model_train, threads
+from helpers.nn import Config, Trainer, intial_weights, model_train, threads
+from helpers.nn.engine import make_engine
 from tests.support.datasets import blobs
 from tests.support.environment import run_python
 
@@ -136,6 +140,25 @@ def test_concurrent_trainings_keep_one_limit_and_restore_it(data, two_threads):
         np.testing.assert_array_equal(together[name], alone[name])
     assert limits == [1] * 61
     assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+def test_threads_without_numba_warn_of_nothing(monkeypatch):
+    """They look for it at once; a thread that meets a half-initialised module would say that Numba is damaged."""
+
+    class Finder:
+        def find_spec(self, name, path, target=None):
+            if name == "numba":
+                time.sleep(0.02)
+                raise ModuleNotFoundError("No module named 'numba'", name="numba")
+
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    monkeypatch.delitem(sys.modules, "helpers.nn.compiled", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    params = intial_weights(1, 2)
+    with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(8) as pool:
+        names = [engine.name for engine in pool.map(lambda _: make_engine("auto", params), range(24))]
+    assert names == ["numpy"] * 24
+    assert not caught
 
 
 def test_trainings_with_different_numbers_of_threads(data):
