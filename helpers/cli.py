@@ -113,8 +113,10 @@ def signals():
     try:
         yield state
     finally:
+        state.raising = False
         for timer in waiting:
             timer.cancel()
+            timer.join()  # it may be sending its signal, which must not meet the previous handler
         for number, handler in previous.items():
             signal.signal(number, handler)
 

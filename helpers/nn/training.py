@@ -335,7 +335,7 @@ class Trainer:
             vectors.append(state["best_theta"])
         if any((vector.shape, vector.dtype) != (theta.shape, theta.dtype) for vector in vectors):
             raise ValueError(f"has parameters that are not {theta.dtype} vectors of {theta.size:,} entries")
-        if not all(np.isfinite(vector).all() for vector in vectors):
+        if not all(np.isfinite(state[name]).all() for name in ("theta", "best_theta") if state[name] is not None):
             raise ValueError("has parameters that are not finite")
         check_history(history)
         epochs, steps = len(history), self.steps_per_epoch

@@ -332,6 +332,20 @@ def test_signal_during_an_import_does_not_outlive_the_command(careless):
     assert signals.exit_code == 130
 
 
+def test_signal_that_is_sent_late_does_not_outlive_the_command(careless, monkeypatch):
+    def send_late(number, send=cli.signal_main_thread):
+        time.sleep(0.3)
+        send(number)
+
+    monkeypatch.setattr(cli, "signal_main_thread", send_late)
+    monkeypatch.setattr(cli, "POLL_INTERVAL", 0)
+    with cli.signals() as signals:
+        importlib.import_module(careless)
+        time.sleep(0.1)
+    time.sleep(0.5)  # a KeyboardInterrupt here would end pytest
+    assert signals.exit_code == 130
+
+
 @pytest.mark.parametrize("name", ["numba.core.compiler", "multiprocessing.context"])
 def test_signal_in_what_cannot_be_interrupted_waits_for_its_end(name):
     """A callback of LLVM loses a KeyboardInterrupt, and later Numba misses code; a process would be half started."""

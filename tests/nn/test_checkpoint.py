@@ -262,6 +262,16 @@ def test_load_checkpoint_model_refused(data, tmp_path):
         load_checkpoint(model_file(tmp_path), Trainer(data, Config(hidden_size=4)))
 
 
+def test_load_checkpoint_with_infinite_optimizer_state(data, tmp_path):
+    """A mean squared gradient may overflow; its updates are then zero, and the parameters stay finite."""
+    file = tmp_path / "run.ckpt"
+    model_train(data, epochs=10, hidden_size=4, checkpoint=file, log=stop_after(1))
+    metadata, arrays = read_archive(file, "checkpoint")
+    arrays["state_v"][0] = np.inf
+    write_archive(file, "checkpoint", metadata, arrays)
+    load_checkpoint(file, Trainer(data, Config(hidden_size=4)))
+
+
 def test_load_checkpoint_before_first_epoch(data, tmp_path):
     """A Trainer that has no finished epoch can be saved, too."""
     file, trainer = tmp_path / "run.ckpt", Trainer(data, Config(hidden_size=4, epochs=1))
