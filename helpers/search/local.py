@@ -179,8 +179,9 @@ class Job:
 
         try:
             study.optimize(objective, n_trials=1, catch=(*FAILURES, Superfluous))
-        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-            # Optuna accepts no result of a trial that was suspended for so long that it counts as killed
+        except (AssertionError, ValueError, optuna.exceptions.UpdateFinishedTrialError):
+            # Optuna accepts no result of a trial that was suspended for so long that it counts as killed; after its
+            # last epoch, this is an AssertionError
             if current is None or not study.get_trials(deepcopy=False)[current].state.is_finished():
                 raise
 

@@ -57,6 +57,15 @@ def jumping_clock(folder):
     return {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(clock)}
 
 
+def handles(number, received):
+    """Return whether the process with this number has a handler for a signal; False if it has ended."""
+    try:
+        status = Path(f"/proc/{number}/status").read_text("utf-8")
+    except OSError:
+        return False
+    return bool(int(status.split("SigCgt:")[1].split()[0], 16) >> (received - 1) & 1)
+
+
 class Command:
     """A command that runs in a folder, with its output in temporary files.
 
@@ -146,14 +155,14 @@ class Command:
         return sent
 
     def wait_for_handlers(self, seconds=20):
-        """Return when the command handles SIGTERM, has ended, or has run for this long.
+        """Return when the command or a worker handles SIGTERM, the command has ended, or has run for this long.
 
-        While Python starts, nothing can handle a signal.
+        While Python starts, nothing can handle a signal. W&B's agent never handles SIGTERM; the trainings that it
+        starts do.
         """
         deadline = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < deadline:
-            status = Path(f"/proc/{self.process.pid}/status").read_text("utf-8")
-            if int(status.split("SigCgt:")[1].split()[0], 16) >> (signal.SIGTERM - 1) & 1:
+            if any(handles(number, signal.SIGTERM) for number in [self.process.pid, *self.workers()]):
                 return
             time.sleep(0.02)
 

@@ -142,6 +142,7 @@ class Sweep(Scenario):
     """A search with two workers: no finished trial is lost, none is counted twice."""
 
     method, trials, seconds = "random", 12, 10
+    sizes = [4, 8, 16]
 
     @property
     def arguments(self):
@@ -151,7 +152,7 @@ class Sweep(Scenario):
         self.finished = {}
         (self.folder / "sweeps").mkdir()
         self.storage = f"sqlite:///{self.folder / 'sweeps' / 'search.db'}"
-        values = {"hidden_size": {"values": [4, 8, 16]}, "learning_rate": {"values": [0.01, 0.001]}}
+        values = {"hidden_size": {"values": self.sizes}, "learning_rate": {"values": [0.01, 0.001]}}
         content = {
             "method": self.method, "metric": {"name": "val_accuracy", "goal": "maximize"}, "run_cap": self.trials,
             "parameters": {"epochs": {"value": 3}, "batch_size": {"values": [100, 200]}, **values},
@@ -236,17 +237,22 @@ if __name__ == "__main__":
 class Shared(Grid):
     """Two searches on one storage, one of which is hurt: together they train each point of the grid once."""
 
-    limit, other = 180, None
+    sizes, trials = [4, 6, 8, 10, 12, 14], 24  # enough for several starts of the one that is hurt
+    limit, other, disk_was_full = 180, None, False
 
     def start(self, **options):
-        """Start both; what is done to the first leaves the other alone."""
+        """Start both; what is done to the first leaves the other alone, except that they share a disk."""
         self.other = super().start()
         return super().start(**options)
+
+    def check_start(self, fault, received):
+        """Remember what also hurts the other search."""
+        self.disk_was_full = fault["kind"] == "disk"
 
     def check_always(self):
         """The other search is not disturbed."""
         code = self.other.wait(self.limit)
-        allowed = self.exit_codes({"kind": "none"}, [])
+        allowed = self.exit_codes({"kind": "disk" if self.disk_was_full else "none"}, [])
         require(code in allowed, f"the other search: exit code {code}\n  {self.other.text('err')}")
         require("Traceback" not in self.other.text("err"), f"the other search: {self.other.text('err')}")
         self.other.close()
@@ -352,7 +358,7 @@ class Agents(Recorded):
     kinds = ("signal",)
     targets = ("worker",)
     worker = b"helpers.train"
-    runs, seconds = 2, 12
+    runs, seconds = 2, 18  # from the start of the first run
 
     def prepare(self):
         super().prepare()

@@ -357,15 +357,19 @@ def test_trials_frame_omits_running_trials():
     assert list(study.trials_frame(opened, spec).state) == ["failed"]
 
 
-def test_suspended_trial_loses_only_itself(data, monkeypatch, tmp_path):
+@pytest.mark.parametrize("before", [True, False], ids=["during the training", "after its last epoch"])
+def test_suspended_trial_loses_only_itself(data, monkeypatch, tmp_path, before):
     """Its process was suspended for longer than the grace period, and continues."""
     fit, storage = Trainer.fit, f"sqlite:///{tmp_path / 'a.db'}"
 
     def slow(self, **arguments):
         opened = study.open_study(read_sweep(SMALL), storage, 2, 0)
-        if len(opened.trials) == 1:
+        taken = len(opened.trials) == 1
+        if taken and before:
             opened.tell(0, state=TrialState.FAIL)
         fit(self, **arguments)
+        if taken and not before:
+            opened.tell(0, state=TrialState.FAIL)
 
     monkeypatch.setattr(Trainer, "fit", slow)
     assert len(search(SMALL, trials=2, data=data, progress=False, storage=storage)) == 2
