@@ -142,7 +142,7 @@ class Sweep(Scenario):
     """A search with two workers: no finished trial is lost, none is counted twice."""
 
     method, trials, seconds = "random", 12, 10
-    sizes = [4, 8, 16]
+    sizes = 4, 8, 16
 
     @property
     def arguments(self):
@@ -152,7 +152,7 @@ class Sweep(Scenario):
         self.finished = {}
         (self.folder / "sweeps").mkdir()
         self.storage = f"sqlite:///{self.folder / 'sweeps' / 'search.db'}"
-        values = {"hidden_size": {"values": self.sizes}, "learning_rate": {"values": [0.01, 0.001]}}
+        values = {"hidden_size": {"values": list(self.sizes)}, "learning_rate": {"values": [0.01, 0.001]}}
         content = {
             "method": self.method, "metric": {"name": "val_accuracy", "goal": "maximize"}, "run_cap": self.trials,
             "parameters": {"epochs": {"value": 3}, "batch_size": {"values": [100, 200]}, **values},
@@ -237,7 +237,7 @@ if __name__ == "__main__":
 class Shared(Grid):
     """Two searches on one storage, one of which is hurt: together they train each point of the grid once."""
 
-    sizes, trials = [4, 6, 8, 10, 12, 14], 24  # enough for several starts of the one that is hurt
+    sizes, trials = (4, 6, 8, 10, 12, 14), 24  # enough for several starts of the one that is hurt
     limit, other, disk_was_full = 180, None, False
 
     def start(self, **options):
