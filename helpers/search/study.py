@@ -1,5 +1,6 @@
 """The trials of a search: storage, sampling, and the table of results."""
 
+import collections
 import contextlib
 import logging
 import math
@@ -93,22 +94,28 @@ def prepare_study(study, sweep, trials, seed):
 
 
 def create_study(sweep, storage, attempts=5):
-    """Return the study in the storage. Processes that create the tables of one database at once try again."""
+    """Return the study in the storage; try again, up to this many times for each kind of error, if that fails.
+
+    Processes that create the tables of one database at once hinder each other, and a server may be about to start.
+    """
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
     optuna = import_optuna()
     conflicts = (IntegrityError, OperationalError, ProgrammingError, optuna.exceptions.StorageInternalError)
-    for attempt in range(attempts):
+    failures = collections.Counter()
+    while True:
         try:
             database = rdb_storage(storage) if isinstance(storage, str) else storage
             study = optuna.create_study(storage=database, study_name="sweep", direction=sweep.goal, load_if_exists=True)
             if not study.user_attrs and not study.get_trials(deepcopy=False):
                 study.set_user_attr("sweep", sweep.fingerprint)
             return study
-        except conflicts:
-            if attempt == attempts - 1:
+        except conflicts as error:
+            kind = type(error)
+            failures[kind] += 1
+            if failures[kind] == attempts:
                 raise
-            time.sleep(0.2 * 2**attempt)
+            time.sleep(0.1 * 2 ** failures[kind])
 
 
 @contextlib.contextmanager

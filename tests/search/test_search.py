@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 from optuna.trial import TrialState
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from helpers import sweep
 from helpers.nn.training import Trainer
@@ -570,6 +570,24 @@ def test_database_server_that_does_not_answer_is_an_oserror(data, monkeypatch):
         search(SMALL, trials=1, data=data, storage="mysql://me:secret@h/x", progress=False)
     with pytest.raises(ValueError, match=r"storage='sqlite:////nowhere/x.db' cannot be used"):
         search(SMALL, trials=1, data=data, storage="sqlite:////nowhere/x.db", progress=False)
+
+
+def test_database_server_that_returns_is_used_by_all_at_once(monkeypatch, tmp_path):
+    """Two searches wait for a server; at the last attempt it is there, but both create its tables."""
+    create, waits = optuna.create_study, []
+    errors = [OperationalError("SELECT 1", {}, Exception("connection refused"))] * 4
+    errors += [IntegrityError("CREATE TABLE x", {}, Exception("duplicate key"))] * 4
+
+    def hindered(**arguments):
+        if errors:
+            raise errors.pop(0)
+        return create(**arguments)
+
+    monkeypatch.setattr(optuna, "create_study", hindered)
+    monkeypatch.setattr(study.time, "sleep", waits.append)
+    opened = study.open_study(read_sweep(SMALL), f"sqlite:///{tmp_path / 'a.db'}", 2, 0)
+    assert opened.user_attrs["sweep"] == read_sweep(SMALL).fingerprint
+    assert np.allclose(waits, [0.2, 0.4, 0.8, 1.6] * 2)
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
