@@ -4,6 +4,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,7 @@ class Recorder:
                 reason = first_line(error)
             else:
                 self.mode = mode
+                forget_imports()
                 self.attempt(self.define_metrics)
                 return reason
         self.mode, self.run = "disabled", wandb.init(config=options["config"], mode="disabled")
@@ -167,6 +169,12 @@ class Recorder:
             if not self.broken:
                 print(f"W&B: {first_line(error)}; training continues", file=sys.stderr)
             self.broken = True
+
+
+def forget_imports():
+    """Keep W&B from reporting the import of packages: an import would fail if W&B's process has been killed."""
+    with suppress(AttributeError):  # W&B has no public function for it
+        wandb.sdk.lib.import_hooks.unregister_all_post_import_hooks()
 
 
 def normalise_mode():

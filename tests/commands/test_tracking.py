@@ -146,12 +146,13 @@ def test_training_continues_without_server(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc, which lists a process's children, is Linux's")
-def test_killed_process_of_wandb_costs_only_recording(tmp_path):
+@pytest.mark.parametrize("word", ["W&B", "3"], ids=["before scikit-learn is imported", "in the third epoch"])
+def test_killed_process_of_wandb_costs_only_recording(tmp_path, word):
     """A signal to all processes, such as a cluster sends, kills W&B's own process too."""
     command = [sys.executable, "-u", "-m", "helpers.train", "--allow_sample", "--epochs=8", "--hidden_size=128"]
     env = environment(tmp_path) | {"WANDB_MODE": "offline"}
     process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    next(line for line in process.stdout if line.split()[:1] == ["3"])  # the third epoch
+    next(line for line in process.stdout if line.split()[:1] == [word])
     children = Path(f"/proc/{process.pid}/task").glob("*/children")
     children = [int(child) for path in children for child in path.read_text("utf-8").split()]
     (service,) = [child for child in children if b"wandb-core" in Path(f"/proc/{child}/cmdline").read_bytes()]
