@@ -15,6 +15,7 @@ from helpers.search.study import (
     best_value,
     check_results_file,
     counted_trials,
+    fail_killed_trials,
     finished_trials,
     import_optuna,
     open_study,
@@ -148,9 +149,9 @@ class Job:
 
     def run(self, study, data=None, after_trial=lambda: None):
         """Run trials until enough are finished; wait while other workers run the last ones."""
-        optuna = import_optuna()
-        datasets = {}
+        datasets, seen = {}, set()
         while len(finished_trials(study)) < self.trials and not target_reached(study, self.sweep):
+            fail_killed_trials(study, seen)
             if len(counted_trials(study)) < self.trials:
                 datasets = datasets or {
                     name: data or load_silently(name, self.allow_sample) for name in self.sweep.datasets
@@ -159,7 +160,6 @@ class Job:
                 after_trial()
             else:
                 time.sleep(0.5)
-                optuna.storages.fail_stale_trials(study)
 
     def run_trial(self, study, datasets):
         """Choose a configuration, train, and record the result in the study."""

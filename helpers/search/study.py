@@ -196,6 +196,21 @@ def requeue(study, trial):
         import_optuna().storages.RetryHeartbeatStaleTrialCallback()(study, trial)
 
 
+def fail_killed_trials(study, seen):
+    """Fail the trials whose process was killed; their configurations are then queued again.
+
+    Optuna compares the current time with that of a trial's last heartbeat. So that it also finds a trial whose process
+    was killed before the first one, the caller's process records a heartbeat when it sees a running trial for the
+    first time, that is, when the trial's number is not in the set `seen`.
+    """
+    import_optuna().storages.fail_stale_trials(study)
+    record = getattr(study._storage, "record_heartbeat", None)  # a storage in memory has none
+    for trial in study.get_trials(deepcopy=False):
+        if record and trial.state.name == "RUNNING" and trial.number not in seen:
+            record(trial._trial_id)
+            seen.add(trial.number)
+
+
 def was_killed(trial):
     """Return whether the trial ended without a result and without a reason: it was killed or interrupted."""
     return trial.state.name == "FAIL" and "reason" not in trial.user_attrs

@@ -357,6 +357,17 @@ def test_trials_frame_omits_running_trials():
     assert list(study.trials_frame(opened, spec).state) == ["failed"]
 
 
+def test_trial_killed_before_its_first_heartbeat_is_trained_again(data, monkeypatch, tmp_path):
+    """Optuna alone would count it as running for ever."""
+    monkeypatch.setattr(study, "GRACE_PERIOD", 3)
+    storage = f"sqlite:///{tmp_path / 'a.db'}"
+    with pytest.warns(UserWarning, match="Heartbeat"):  # it is not recorded, which is what the test needs
+        study.open_study(read_sweep(SMALL), storage, 2, 0).ask()
+    found = search(SMALL, trials=2, data=data, progress=False, storage=storage)
+    assert list(found.state) == ["complete"] * 2
+    assert 0 not in list(found.trial)
+
+
 @pytest.mark.parametrize("before", [True, False], ids=["during the training", "after its last epoch"])
 def test_suspended_trial_loses_only_itself(data, monkeypatch, tmp_path, before):
     """Its process was suspended for longer than the grace period, and continues."""
