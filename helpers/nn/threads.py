@@ -1,7 +1,9 @@
 """The number of BLAS threads for training."""
 
+import io
 import threading
-from contextlib import contextmanager
+import warnings
+from contextlib import contextmanager, redirect_stderr
 
 from threadpoolctl import OpenBLASController, threadpool_info, threadpool_limits
 
@@ -9,6 +11,7 @@ from helpers.nn.network import count_params
 
 # Floating-point operations of a step per thread; with less work, synchronisation costs more than a thread gains
 FLOPS_PER_THREAD = 100e6
+counting = threading.Lock()  # of the cores
 
 
 def available_threads():
@@ -20,7 +23,10 @@ def available_threads():
     from joblib import cpu_count  # slow to import
 
     pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    return min(cpu_count(only_physical_cores=True), max(pools, default=1))
+    # Where the physical cores cannot be counted, joblib warns, prints a traceback, and counts the logical ones
+    with counting, warnings.catch_warnings(action="ignore"), redirect_stderr(io.StringIO()):
+        cores = cpu_count(only_physical_cores=True)
+    return min(cores, max(pools, default=1))
 
 
 def choose_threads(sizes, batch_size):

@@ -59,6 +59,19 @@ def test_available_threads_respects_affinity():
     assert run_python(code).stdout.strip() == "1"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="what cannot be counted is different on other systems")
+def test_cores_that_cannot_be_counted_are_no_warning():
+    """As on a minimal machine: without lscpu and core ids, joblib finds 0 physical cores."""
+    code = (
+        "from joblib.externals.loky.backend import context; context._count_physical_cores_linux = lambda: 0\n"
+        "from helpers.nn.threads import available_threads; print(available_threads())"
+    )
+    result = run_python(code, env=os.environ | {"PYTHONWARNINGS": "always"})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert int(result.stdout) >= 1
+
+
 def blas_threads():
     """Return the number of threads of NumPy's BLAS; SciPy may load its own at any time."""
     (count,) = {pool["num_threads"] for pool in threadpool_info() if "numpy" in pool["filepath"]}

@@ -4,7 +4,6 @@ import dataclasses
 import math
 import pickle
 import re
-import sys
 
 import numpy as np
 import optax
@@ -343,63 +342,6 @@ def test_should_stop_after_patience(data):
         decisions.append(trainer.should_stop())
     assert decisions == [False, False, False, False, False, True]
     assert not Trainer(data, Config(**SMALL)).should_stop()
-
-
-class Interrupter:
-    """A trace function that raises KeyboardInterrupt at trace event number `n` of the training module's code."""
-
-    def __init__(self, n):
-        self.n, self.events = n, 0
-
-    def __call__(self, frame, event, argument):
-        if frame.f_code.co_filename != training.__file__:
-            return None
-        frame.f_trace_opcodes = True
-        self.events += 1
-        if self.events == self.n:
-            raise KeyboardInterrupt
-        return self
-
-
-def record_with_interrupt(trainer, row, n):
-    """Call record_epoch and interrupt it at trace event `n`; return whether the interrupt came before its end."""
-    previous = sys.gettrace()
-    try:
-        sys.settrace(Interrupter(n))
-        trainer.record_epoch(row)
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(previous)
-    return False
-
-
-@pytest.mark.parametrize("finished", [0, 1])
-def test_record_epoch_interrupt_leaves_consistent_state(data, finished):
-    """An interrupt before any line or bytecode instruction: the epoch is recorded completely or not at all."""
-    outcomes = []
-    for n in range(1, 10_000):
-        trainer = Trainer(data, Config(**SMALL))
-        if finished:
-            trainer.params.theta[:] = 1
-            trainer.record_epoch(row(1, 0.5))
-        trainer.params.theta[:] = 2
-        interrupted = record_with_interrupt(trainer, row(finished + 1, 0.6), n)
-        history, best = trainer.finished.history, trainer.finished.best_epoch
-        outcomes.append(len(history))
-        if len(history) == finished:
-            assert best == (finished or None)
-            assert not finished or (trainer.best_params().theta == 1).all()
-        else:
-            assert len(history) == best == finished + 1
-            assert (trainer.best_params().theta == 2).all()
-        assert trainer.history().attrs["best_epoch"] == best
-        assert not trainer.should_stop()
-        if not interrupted:
-            break
-    assert not interrupted
-    assert set(outcomes) == {finished, finished + 1}
-    assert len(outcomes) > 50  # the instructions were traced, not only the call
 
 
 def test_fit_log_gets_copy_of_row(data):
