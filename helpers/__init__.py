@@ -8,12 +8,12 @@ results       the results of searches and recipes, as CSV files
 plots         the figures of the notebook
 tracking      Weights & Biases
 cli           functions shared by the commands
-requirements  the check that Python and the packages are recent enough
 
 The commands are ``python -m helpers.train``, ``helpers.sweep``, ``helpers.recipes``, ``helpers.predict`` and
 ``helpers.report``.
 """
 
-from helpers import requirements
+from pathlib import Path
 
-requirements.check()
+RESULTS = Path(__file__).parent / "results"
+SWEEP = Path(__file__).parents[1] / "sweep.yaml"

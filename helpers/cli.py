@@ -2,6 +2,7 @@
 
 import _thread
 import argparse
+import importlib
 import os
 import signal
 import sys
@@ -160,7 +161,8 @@ def run(main):
     """Call a command's `main` and exit with its exit code.
 
     Characters that the terminal cannot show are escaped. If the output cannot be written, the command continues
-    without, and the exit code is 1 at least; a closed pipe, as after ``| head``, is not reported.
+    without, and the exit code is 1 at least; a closed pipe, as after ``| head``, is not reported. A package that is
+    missing is one sentence; a missing module of our own, or of Python, is a defect and keeps its traceback.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115 (it is None if the stream is closed)
@@ -170,6 +172,11 @@ def run(main):
         code = main()
     except KeyboardInterrupt:
         code = 130
+    except ModuleNotFoundError as missing:
+        if (missing.name or "helpers").partition(".")[0] in ("helpers", *sys.stdlib_module_names):
+            raise
+        remedy = "activate the project's virtual environment, or make it as the README describes"
+        code = error(f"the package {missing.name} is missing; {remedy}")
     for name in SIGNALS:  # the exit code is decided
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -180,3 +187,10 @@ def run(main):
         if not isinstance(lost, BrokenPipeError):
             error(f"the output could not be written: {lost}")
     sys.exit(code)
+
+
+def run_module(name):
+    """Import the command `name`, such as helpers.train, call its `main` and exit with its exit code."""
+    if sys.version_info < (3, 11):  # noqa: UP036 (a user's Python may be older than ours)
+        sys.exit(error(f"Python 3.11 or newer is required; this is {sys.version.split()[0]}"))
+    run(lambda: importlib.import_module(name).main())

@@ -6,7 +6,15 @@ Examples: python -m helpers.predict chosen.npz coat.png bag.png
 Each image must have 28 × 28 pixels and show a light object on a dark background, as in the data sets.
 """
 
+import sys
 import warnings
+from pathlib import Path
+
+if __name__ == "__main__":  # before the other imports, which need this path, and of which one may fail
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # was the folder of this file, if it is run as a file
+    from helpers.cli import run_module
+
+    run_module("helpers.predict")
 
 import numpy as np
 
@@ -82,7 +90,3 @@ def main(arguments=None):
     for path, y_hat in zip(args.images, Y_hat, strict=True):
         print(f"{cli.printable(path)}: " + ", ".join(f"{names[k]} {y_hat[k]:.1%}" for k in y_hat.argsort()[:-4:-1]))
     return 0
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -14,16 +14,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+if __name__ == "__main__":  # before the other imports, which need this path, and of which one may fail
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # was the folder of this file, if it is run as a file
+    from helpers.cli import run_module
+
+    run_module("helpers.recipes")
+
 import numpy as np
 import pandas as pd
 
-from helpers import cli
+from helpers import RESULTS, cli
 from helpers.nn.config import Config
 from helpers.nn.training import Trainer, TrainingDiverged
 from helpers.search.workers import run_in_processes
 from helpers.storage import atomic_write, locked
 
-RESULTS = Path(__file__).parent / "results"
 RUNS, CURVES, PREDICTIONS = RESULTS / "recipes.csv", RESULTS / "curves.csv", RESULTS / "predictions"
 EXPLORATION = RESULTS / "exploration.csv"
 KEYS = ["recipe", "seed"]
@@ -281,7 +286,3 @@ def main(arguments=None):
             cli.error(f"the process that trained {name} with seed {seed} was killed")
         print(table(names))
         return signals.exit_code or (1 if killed else 0)
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -8,6 +8,13 @@ own words. It needs an account, and the package wandb-workspaces: pip install wa
 
 import os
 import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # before the other imports, which need this path, and of which one may fail
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # was the folder of this file, if it is run as a file
+    from helpers.cli import run_module
+
+    run_module("helpers.report")
 
 from helpers import cli
 
@@ -110,6 +117,8 @@ def build_blocks(entity, project):
 
 def reason_impossible():
     """Return in one line why no report can be written from here; None if it can."""
+    import wandb  # noqa: F401 (if this is missing, it is the wrong environment)
+
     try:
         import wandb_workspaces.reports.v2  # noqa: F401
     except ImportError:
@@ -164,7 +173,3 @@ def main(arguments=None):
         return cli.error(error if isinstance(error, ValueError) else first_line(error))
     print(f"The draft of the report: {url}")
     return 0
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -12,6 +12,12 @@ import re
 import sys
 from pathlib import Path
 
+if __name__ == "__main__":  # before the other imports, which need this path, and of which one may fail
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # was the folder of this file, if it is run as a file
+    from helpers.cli import run_module
+
+    run_module("helpers.sweep")
+
 from helpers import cli
 from helpers.search import read_sweep, search
 
@@ -70,7 +76,3 @@ def main(arguments=None):
         print(ranked.drop(columns=["reason", "sweep"]).to_string(index=False, float_format="{:.4f}".format))
         print(f"Results of all {len(frame)} trials: {cli.printable(results)}")
         return signals.exit_code
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -7,9 +7,16 @@ Without a W&B account or a network connection the run is recorded on disk and ca
 
 import argparse
 import os
+import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+
+if __name__ == "__main__":  # before the other imports, which need this path, and of which one may fail
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # was the folder of this file, if it is run as a file
+    from helpers.cli import run_module
+
+    run_module("helpers.train")
 
 from helpers import cli
 from helpers.data.sources import FOLDERS
@@ -251,7 +258,3 @@ def parse_sizes(text):
         return [int(size) for size in text.strip("[] ,").split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} must be one or more integers, such as 128 or 512,256") from None
-
-
-if __name__ == "__main__":
-    cli.run(main)
