@@ -48,11 +48,9 @@ TRAINING = [
 
 
 def run_section(number, folder, prelude=""):
-    """Run the section's cells in a process of their own, without any data set but the sample."""
-    for name in ("helpers", "tests", "sweep.yaml"):
-        (folder / name).symlink_to(ROOT / name)
+    """Run the section's cells in a process of their own, in another folder, without any data set but the sample."""
     code = "\n".join([SAMPLE, prelude, *SECTIONS[number]])
-    environment = os.environ | {"MPLBACKEND": "agg"}
+    environment = os.environ | {"MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)}
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=folder,
