@@ -1,4 +1,4 @@
-"""The checks of the notebook's exercises, and of its own statements.
+"""The checks of the notebook's exercises.
 
 A check runs the student's function, compares it with a numerical derivative or a reference, and prints what is wrong in
 words; it raises nothing, so that a notebook with open exercises runs to its end.
@@ -6,8 +6,8 @@ words; it raises nothing, so that a notebook with open exercises runs to its end
 
 import functools
 import inspect
-import itertools
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,35 +17,6 @@ from helpers.nn.initialization import intial_weights
 from helpers.nn.network import forward_propagation
 from helpers.nn.optimizers import init_state
 from helpers.nn.training import TrainingDiverged, model_train
-
-
-def claim(statement, data, *trainings):
-    """Assert a statement about results that is expected to hold on the full data set after complete trainings.
-
-    Parameters
-    ----------
-    statement : bool
-        The statement.
-    data : Dataset
-        The data that the results come from. On the sample the statement is not checked.
-    *trainings : pandas.DataFrame or dict of list of pandas.DataFrame
-        What `model_train` or `train_each` returned: a history, or those of several trainings. If one was interrupted,
-        the statement is not checked.
-
-    Raises
-    ------
-    AssertionError
-        If the statement is false.
-    """
-    histories = []
-    for training in trainings:
-        histories += itertools.chain(*training.values()) if isinstance(training, dict) else [training]
-    if data.sample:
-        print("Not checked: these are the results of the small sample; the text describes the full data set.")
-    elif any(history.attrs["interrupted"] for history in histories):
-        print("Not checked: a training was stopped early. Run its cell again for the complete result.")
-    else:
-        assert statement, "the result differs from the text: did you change a hyperparameter or the code?"
 
 
 def check(compare):
@@ -210,27 +181,24 @@ LOSSES_OF_STEPS = (2.0, 1.0, 15.0, 14.9, 3.0)  # their relative changes are in t
 
 
 @check
-def check_optimizer(rule, reference=eve, steps=5, **hyperparameters):
+def check_optimizer(rule, reference=eve, **hyperparameters):
     """Check an update rule against a reference with the same signature, step by step."""
     rng = np.random.default_rng(0)
     ours, theirs = (SimpleNamespace(theta=np.array([1.0, -2.0, 3.0])) for _ in range(2))
     ours.state, theirs.state = init_state(rule, ours.theta), init_state(reference, theirs.theta)
     names = list(inspect.signature(rule).parameters)[3 : 3 + len(ours.state)]
-    for t in range(1, steps + 1):
+    for t, loss in enumerate(LOSSES_OF_STEPS, 1):
         g, before = rng.normal(size=3), ours.theta.copy()
-        loss = (
-            {"loss": LOSSES_OF_STEPS[(t - 1) % len(LOSSES_OF_STEPS)]}
-            if "loss" in inspect.signature(reference).parameters
-            else {}
-        )
-        rule(ours.theta, g.copy(), t, *ours.state, **loss, **hyperparameters)
-        reference(theirs.theta, g.copy(), t, *theirs.state, **loss, **hyperparameters)
+        if "loss" in inspect.signature(reference).parameters:
+            hyperparameters["loss"] = loss
+        rule(ours.theta, g.copy(), t, *ours.state, **hyperparameters)
+        reference(theirs.theta, g.copy(), t, *theirs.state, **hyperparameters)
         unchanged = [name for name, array in zip(names, ours.state, strict=True) if not array.any()]
         if np.array_equal(ours.theta, before):
-            return (
+            text = (
                 "theta has not changed. Update it in place, with `theta -= …` or `theta[:] = …`; `theta = theta - …` "
-                "only binds the name to a new array."
             )
+            return text + "only binds the name to a new array."
         if unchanged:
             return f"the state {', '.join(unchanged)} is still zero after the update. Update it in place: `m[:] = …`."
         for name, array, expected in zip(names, ours.state, theirs.state, strict=True):
@@ -242,20 +210,15 @@ def check_optimizer(rule, reference=eve, steps=5, **hyperparameters):
         if np.allclose(-step, expected, rtol=1e-5):
             return "the step has the wrong sign: theta must move against the gradient."
         if not np.allclose(step, expected, rtol=1e-5):
-            ratio = float(np.mean(step / expected))
-            return (
-                f"the state is correct, and update {t} is {ratio:.4g} times the expected one on average. Are the bias "
-                "corrections applied, and every part of the step?"
-            )
+            text = f"the state is correct, and update {t} is {np.mean(step / expected):.4g} times the expected one on "
+            return text + "average. Are the bias corrections applied, and every part of the step?"
     return None
 
 
 @check
 def check_learning_rate(data, learning_rate, optimizer="sgd"):
     """Check a learning rate by a short training on part of the data."""
-    part = SimpleNamespace(
-        name=data.name, x_train=data.x_train[:5000], y_train=data.y_train[:5000], x_val=data.x_val, y_val=data.y_val
-    )
+    part = replace(data, x_train=data.x_train[:5000], y_train=data.y_train[:5000])
     loss = {}
     for rate in (learning_rate, learning_rate / 4, learning_rate * 4):
         try:

@@ -2,21 +2,14 @@
 
 import numpy as np
 
-from helpers import plots
+from helpers.lesson import figures
 from helpers.nn import optimizers, predict
 
 
 def explore(draw, sliders, **controls):
-    """Show `draw(**values)` with a control for each argument; with its initial values only if `sliders` is False.
+    """Show the figure `draw(**values)` with a control for each argument; without `sliders`, with the initial values.
 
-    Parameters
-    ----------
-    draw : callable
-        Shows a figure.
-    sliders : bool
-        Whether to show the controls.
-    **controls
-        For each argument of `draw` the name of a widget class and its arguments, which include ``value``.
+    `controls` holds for each argument of `draw` the name of a widget class and its arguments, which include ``value``.
     """
     if sliders:
         try:
@@ -26,10 +19,9 @@ def explore(draw, sliders, **controls):
             print("The sliders need ipywidgets: pip install ipywidgets")
         else:
             widgets = {
-                name: getattr(ipywidgets, kind)(**arguments, continuous_update=False) if "Slider" in kind
-                else getattr(ipywidgets, kind)(**arguments)
+                name: getattr(ipywidgets, kind)(**{"continuous_update": False} if "Slider" in kind else {}, **arguments)
                 for name, (kind, arguments) in controls.items()
-            }  # fmt: skip
+            }
             output = ipywidgets.interactive_output(draw, widgets)
             display(ipywidgets.VBox([*widgets.values(), output]))
             return
@@ -39,14 +31,7 @@ def explore(draw, sliders, **controls):
 def explore_optimizers(optimize, loss, *, sliders):
     """Show the path of an optimizer on a loss of two parameters, with controls for its hyperparameters.
 
-    Parameters
-    ----------
-    optimize : callable
-        ``optimize(rule, **hyperparameters)`` returns the path, an array (T, 2).
-    loss : callable
-        The loss of arrays x and y.
-    sliders : bool
-        Whether to show the controls.
+    ``optimize(rule, **hyperparameters)`` returns the path, an array (T, 2); ``loss(x, y)`` takes arrays.
     """
     rules = {name: getattr(optimizers, name) for name in ("sgd", "momentum", "nag", "rmsprop", "adam", "nadam")}
 
@@ -58,7 +43,7 @@ def explore_optimizers(optimize, loss, *, sliders):
             path = optimize(rules[optimizer], learning_rate=learning_rate, **decay)
         final = loss(*path[-1])
         end = f"the loss is {final:.1e} after {len(path) - 1} steps" if final < loss(*path[0]) else "it diverges"
-        plots.optimizer_path({label: path}, loss, f"{label}: {end}")
+        figures.optimizer_path({label: path}, loss, f"{label}: {end}")
 
     explore(
         draw, sliders,
@@ -71,16 +56,7 @@ def explore_optimizers(optimize, loss, *, sliders):
 def explore_predictions(params, data, prediction, *, sliders):
     """Show a test image and its predicted probabilities, with controls that shift and rotate the image.
 
-    Parameters
-    ----------
-    params : Params
-        A trained network.
-    data : Dataset
-        The data.
-    prediction : dict
-        Arguments of `predict`.
-    sliders : bool
-        Whether to show the controls.
+    `prediction` holds the arguments of `predict` for the trained network `params`.
     """
     boot = int(np.flatnonzero(data.y_test[:, 9])[0])
 
@@ -89,7 +65,7 @@ def explore_predictions(params, data, prediction, *, sliders):
         y_hat = predict(params, pixels[None], **prediction)[0]
         predicted, true = (data.class_names[y.argmax()] for y in (y_hat, data.y_test[image]))
         title = f"Predicted: {predicted}, with {y_hat.max():.0%} (label: {true})"
-        plots.prediction(pixels, y_hat, data.class_names, title, data.name)
+        figures.prediction(pixels, y_hat, data.class_names, title, data.name)
 
     pixels = {"min": -8, "max": 8, "value": 0}
     explore(
