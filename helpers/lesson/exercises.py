@@ -177,9 +177,6 @@ def eve(
     theta -= learning_rate / d * m_hat / (np.sqrt(v_hat) + epsilon)
 
 
-LOSSES_OF_STEPS = (2.0, 1.0, 15.0, 14.9, 3.0)  # their relative changes are in the range of Eve's clip, above and below
-
-
 @check
 def check_optimizer(rule, reference=eve, **hyperparameters):
     """Check an update rule against a reference with the same signature, step by step."""
@@ -187,7 +184,7 @@ def check_optimizer(rule, reference=eve, **hyperparameters):
     ours, theirs = (SimpleNamespace(theta=np.array([1.0, -2.0, 3.0])) for _ in range(2))
     ours.state, theirs.state = init_state(rule, ours.theta), init_state(reference, theirs.theta)
     names = list(inspect.signature(rule).parameters)[3 : 3 + len(ours.state)]
-    for t, loss in enumerate(LOSSES_OF_STEPS, 1):
+    for t, loss in enumerate((2.0, 1.0, 15.0, 14.9, 3.0), 1):  # their changes are in, above and below Eve's clip
         g, before = rng.normal(size=3), ours.theta.copy()
         if "loss" in inspect.signature(reference).parameters:
             hyperparameters["loss"] = loss

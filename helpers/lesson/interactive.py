@@ -54,10 +54,7 @@ def explore_optimizers(optimize, loss, *, sliders):
 
 
 def explore_predictions(params, data, prediction, *, sliders):
-    """Show a test image and its predicted probabilities, with controls that shift and rotate the image.
-
-    `prediction` holds the arguments of `predict` for the trained network `params`.
-    """
+    """Show a test image, with controls that shift and rotate it, and what ``predict(params, X, **prediction)`` says."""
     boot = int(np.flatnonzero(data.y_test[:, 9])[0])
 
     def draw(image, right, down, degrees):

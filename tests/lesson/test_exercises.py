@@ -6,12 +6,11 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from helpers import exercises
+from helpers.lesson import claim, exercises
 from helpers.nn import model_train, optimizers
 
 CELLS = json.loads((Path(__file__).parents[2] / "DL_Assignment1.ipynb").read_text("utf-8"))["cells"]
@@ -54,28 +53,6 @@ def layer(change=lambda dW, db, dH: (dW, db, dH)):
     return lambda H, W, dA: change(H.T @ dA, dA.sum(axis=0), dA @ W.T)
 
 
-def adam_with(step):
-    """Return a rule like Adam, with another step: θ ← θ − η step(m, v, m̂, v̂)."""
-
-    def rule(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999):
-        m[:] = beta1 * m + (1 - beta1) * g
-        v[:] = beta2 * v + (1 - beta2) * g**2
-        theta -= learning_rate * step(m, v, m / (1 - beta1**t), v / (1 - beta2**t))
-
-    return rule
-
-
-def forgets_theta(theta, g, t, m, v, *, learning_rate=0.001):
-    m[:], v[:] = g, g**2
-    theta = theta - learning_rate * m
-
-
-def forgets_state(theta, g, t, m, v, *, learning_rate=0.001):
-    v[:] = g**2
-    m = 0.1 * g
-    theta -= learning_rate * m
-
-
 GARMENTS = ("Coat", "Shirt")
 
 
@@ -88,32 +65,20 @@ GARMENTS = ("Coat", "Shirt")
         ("number", ("4.6", 4.6, "hint"), "'4.6' is not a number"),
         ("number", (2.3, 4.6, "Think of 100 classes."), "2.3 is not the answer. Think of 100 classes."),
         ("standard_deviation", (0.05, 512), "shrink to 0.087 times their size in 10 layers"),
-        ("standard_deviation", (0.1, 512), "grow to 89 times their size"),
         ("output_gradient", (lambda Y_hat, Y: Y_hat - Y,), "dA is 5 times too large, and there are 5 samples"),
         ("output_gradient", (lambda Y_hat, Y: (Y_hat - Y) / 25,), "5 times too small"),
-        ("output_gradient", (lambda Y_hat, Y: (Y - Y_hat) / 5,), "dA has the wrong sign"),
         ("output_gradient", (lambda Y_hat, Y: None,), "dA is None. Does the function end with `return`?"),
         ("output_gradient", (lambda Y_hat, Y: 0 * Y_hat / 0,), "NaN or infinity"),
         ("layer_gradients", (layer(lambda dW, db, dH: (dW.T, db, dH)),), r"shape \(3, 4\); it must have \(4, 3\)"),
-        ("layer_gradients", (layer(lambda dW, db, dH: (-dW, db, dH)),), "dW has the wrong sign"),
         ("layer_gradients", (layer(lambda dW, db, dH: (dW / 5, db, dH)),), "the factor 1/N occurs once too often"),
         ("layer_gradients", (layer(lambda dW, db, dH: (dW, db[None], dH)),), "Over which axis must the sum run"),
         ("layer_gradients", (layer(lambda dW, db, dH: (dW, db, dH + 1)),), r"dH\[\d, \d\] is .+; the num"),
         ("layer_gradients", (lambda H, W, dA: H.T @ dA,), "must return three arrays"),
-        ("optimizer", (forgets_theta, optimizers.adam), "theta has not changed. Update it in place"),
-        ("optimizer", (forgets_state, optimizers.adam), "the state m is still zero"),
-        ("optimizer", (adam_with(lambda m, v, m_hat, v_hat: -m_hat / v_hat**0.5), optimizers.adam), "the wrong sign"),
-        (
-            "optimizer", (adam_with(lambda m, v, m_hat, v_hat: m / v**0.5), optimizers.adam),
-            "the state is correct, and update 1 is 3.162 times the expected one on average. Are the bias corrections",
-        ),
         ("optimizer", (optimizers.adam, exercises.eve), "unexpected keyword argument 'loss'"),
         ("names", ({"Shirt"}, {"Coat"}, GARMENTS, "Read the row."), "not correct: Shirt. Read the row."),
         ("names", ("Coat", {"Coat", "Shirt"}, GARMENTS, "Read the row."), "correct so far, but incomplete. Read"),
         ("names", (["Coats", 2], {"Coat"}, GARMENTS, ""), "unknown: 'Coats', 2. Write the names as texts: 'Coat'"),
-        ("derivative", (np.tanh, lambda H: None), "the derivative is None. Does the function end with `return`"),
         ("derivative", (np.tanh, lambda H: H * (1 - H)), "at a = .+, where h = .+, it is .+; the numerical"),
-        ("derivative", (np.tanh, lambda H: 1.0), "the derivative has the shape"),
     ],
 )  # fmt: skip
 def test_mistakes_are_explained(check, arguments, message, capsys):
@@ -154,15 +119,15 @@ def test_check_learning_rate(rate, message, sample, capsys):
 
 def test_claim_holds_on_complete_results_of_the_full_data(data, capsys):
     _, history = model_train(data, epochs=1, num_layers=1, hidden_size=4)
-    exercises.claim(True, data, history)
-    exercises.claim(True, data, {"a": [history], "b": [history, history]}, history)
+    claim(True, data, history)
+    claim(True, data, {"a": [history], "b": [history, history]}, history)
     with pytest.raises(AssertionError, match="the result differs from the text"):
-        exercises.claim(False, data, history)
-    exercises.claim(False, replace(data, sample=True), history)
+        claim(False, data, history)
+    claim(False, replace(data, sample=True), history)
     assert "results of the small sample" in capsys.readouterr().out
     history.attrs["interrupted"] = True
     for training in (history, {"a": [history]}):
-        exercises.claim(False, data, training)
+        claim(False, data, training)
         assert "a training was stopped early" in capsys.readouterr().out
 
 
@@ -184,24 +149,15 @@ def eve_with(old, new):
         ("d[:] = beta3", "d = beta3", "after update 3, d[0] is 1; it must be 1.009. Is the equation"),
         ("f[:] = loss", "f = loss", "the state f is still zero after the update. Update it in place"),
         ("learning_rate / d *", "learning_rate *", "the state is correct, and update 3 is 1.009 times"),
+        ("m_hat, v_hat = m / (1 - beta1**t)", "m_hat, v_hat = m", "the state is correct, and update 1 is 0.1 times"),
+        ("theta -=", "theta +=", "the step has the wrong sign"),
+        ("theta -= learning_rate", "theta = theta - learning_rate", "theta has not changed. Update it in place"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_in_eve_are_explained(old, new, message, capsys):
     with np.errstate(all="ignore"):
         exercises.check_optimizer(eve_with(old, new))
     assert capsys.readouterr().out.startswith(f"Not yet: {message}")
-
-
-def test_eve_is_adam_while_the_loss_changes_by_its_own_size():
-    """With |L − f| = min(L, f) in each step, d remains 1."""
-    losses = [1.0, 2.0, 4.0, 2.0]
-    a, b = (SimpleNamespace(theta=np.array([1.0, -2.0])) for _ in range(2))
-    a.state, b.state = [np.zeros(2) for _ in range(4)], [np.zeros(2) for _ in range(2)]
-    for t, loss in enumerate(losses, 1):
-        g = np.array([t, -1.0])
-        exercises.eve(a.theta, g, t, *a.state, loss=loss)
-        optimizers.adam(b.theta, g, t, *b.state)
-    np.testing.assert_allclose(a.theta, b.theta, rtol=1e-12)
 
 
 def test_eve_by_hand():

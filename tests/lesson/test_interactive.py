@@ -6,7 +6,7 @@ import ipywidgets
 import numpy as np
 import pytest
 
-from helpers import interactive, plots
+from helpers.lesson import figures, interactive
 from helpers.nn import init_state, intial_weights, optimizers
 
 
@@ -27,8 +27,8 @@ def optimize(rule, **hyperparameters):
 def titles(monkeypatch):
     """The titles of the figures that were drawn."""
     drawn = []
-    monkeypatch.setattr(plots, "optimizer_path", lambda paths, loss, title: drawn.append(title))
-    monkeypatch.setattr(plots, "prediction", lambda x, y_hat, names, title, source: drawn.append(title))
+    monkeypatch.setattr(figures, "optimizer_path", lambda paths, loss, title: drawn.append(title))
+    monkeypatch.setattr(figures, "prediction", lambda x, y_hat, names, title, source: drawn.append(title))
     return drawn
 
 
@@ -61,17 +61,12 @@ def test_moving_a_slider_draws_again(titles, widgets):
     ]  # fmt: skip
     box["η"].value = 1.2
     assert titles[-1] == "sgd, η = 1.20: it diverges"
-
-
-@pytest.mark.parametrize("rule", ["sgd", "momentum", "nag", "rmsprop", "adam", "nadam"])
-def test_every_optimizer_and_value_can_be_chosen(rule, titles, widgets):
-    interactive.explore_optimizers(optimize, bowl, sliders=True)
-    box = controls(widgets[0])
-    box["optimizer"].value = rule
-    for name in ("η", "β"):
-        for value in (box[name].min, box[name].max):
-            box[name].value = value
-    assert len(titles) >= 4
+    for name in box["optimizer"].options:
+        box["optimizer"].value = name
+        for slider in (box["η"], box["β"]):
+            slider.value = slider.min
+            slider.value = slider.max
+        assert titles[-1].startswith(name)
 
 
 def test_predictions_change_with_the_image(sample, titles, widgets):

@@ -25,10 +25,9 @@ CURVES = LINE_STYLES * plt.cycler(color=COLOURS)  # 28 different curves, the fir
 MARKED_CURVES = LINE_STYLES * plt.cycler(color=COLOURS, marker="os^Dv*P")
 SMALL = 10.5  # the smallest font
 STYLE = {
-    "axes.prop_cycle": plt.cycler(color=COLOURS), "lines.linewidth": 2, "legend.frameon": False,
+    "axes.prop_cycle": plt.cycler(color=COLOURS), "lines.linewidth": 2, "legend.frameon": False, "figure.dpi": 100,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "grid.alpha": 0.3,
     "font.size": 12, "axes.titlesize": 13, "axes.labelsize": 13, "figure.titlesize": 14, "figure.titleweight": "bold",
-    "figure.dpi": 100,
 }  # fmt: skip
 WORDS = {  # parts of names whose words are not those between the underscores
     "cross_entropy": "cross-entropy", "mean_squared_error": "squared error", "num_layers": "hidden layers",
@@ -140,12 +139,6 @@ def epoch_axes(axis, column):
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     if "accuracy" in column:
         percent(axis.yaxis)
-
-
-def without_scales(axis, x, y):
-    """Prepare axes for a diagram, with the given limits and equal units."""
-    axis.set(xlim=x, ylim=y, aspect="equal")
-    axis.set_axis_off()
 
 
 def legend(axis, title=None):
