@@ -1,17 +1,9 @@
-"""Functions shared by the commands: parsers, output, signals and exit codes."""
+"""Functions shared by the commands: parsers, messages, exit codes."""
 
-import _thread
 import argparse
 import importlib
 import os
-import signal
 import sys
-import threading
-from contextlib import contextmanager, suppress
-from types import SimpleNamespace
-
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # what Ctrl-C, a cluster and a closed terminal send
-POLL_INTERVAL = 0.1  # seconds between checks whether what cannot be interrupted has ended
 
 
 def printable(text):
@@ -49,143 +41,32 @@ def add_wandb_project(parser):
 
 def error(reason):
     """Print an error to standard error and return exit code 1."""
-    with suppress(OSError, AttributeError, ValueError):  # standard error may be closed
-        print(f"error: {printable(reason)}", file=sys.stderr)
+    print(f"error: {printable(reason)}", file=sys.stderr)
     return 1
-
-
-def uninterruptible(frame):
-    """Return whether, in this frame or one of its callers, a module is imported, Numba compiles or a process starts."""
-    while frame:
-        module = str(frame.f_globals.get("__name__"))
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>" or module == "multiprocessing.context":
-            return True
-        if module.partition(".")[0] in ("numba", "llvmlite"):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def signal_main_thread(number):
-    """Send the signal to the main thread, so that it also ends a blocking call, where the system allows that."""
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident, number)
-    else:  # Windows
-        _thread.interrupt_main(number)
-
-
-@contextmanager
-def signals():
-    """Turn the first SIGTERM, SIGINT or SIGHUP into a KeyboardInterrupt.
-
-    While a module is imported, Numba compiles or a process starts, the KeyboardInterrupt waits for the end: a library
-    may catch it, or turn it into another error, and a process would be half started. Later signals raise nothing, nor
-    do signals after `ignore`.
-
-    Yields
-    ------
-    SimpleNamespace
-        ``exit_code``: 0, or 128 plus the number of the first signal (130 for Ctrl-C, 143 for SIGTERM,
-        129 for SIGHUP, which a closed terminal sends);
-        ``ignore()``: from now on signals only set the exit code.
-    """
-    state, waiting = SimpleNamespace(exit_code=0, raising=True), []
-
-    def ignore():
-        state.raising = False
-
-    def handle(number, frame):
-        state.exit_code = state.exit_code or 128 + number
-        if state.raising and uninterruptible(frame):
-            waiting.append(threading.Timer(POLL_INTERVAL, signal_main_thread, (number,)))
-            waiting[-1].daemon = True
-            waiting[-1].start()
-        elif state.raising:
-            state.raising = False
-            raise KeyboardInterrupt
-
-    state.ignore = ignore
-    main_thread = threading.current_thread() is threading.main_thread()  # handlers can be set only there
-    names = SIGNALS if main_thread else ()
-    handled = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has no SIGHUP
-    previous = {
-        number: signal.signal(number, handle) for number in handled if signal.getsignal(number) != signal.SIG_IGN
-    }
-    try:
-        yield state
-    finally:
-        state.raising = False
-        for timer in waiting:
-            timer.cancel()
-            timer.join()  # it may be sending its signal, which must not meet the previous handler
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-class Output:
-    """A stream that loses what cannot be written instead of raising an error: the disk is full, the pipe is closed.
-
-    Attributes
-    ----------
-    error : OSError or None
-        The first error.
-    """
-
-    def __init__(self, stream):
-        self.stream, self.error = stream, None
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
-
-    def write(self, text):
-        """Write the text, or lose it."""
-        self.attempt(self.stream.write, text)
-        return len(text)
-
-    def flush(self):
-        """Flush the stream."""
-        self.attempt(self.stream.flush)
-
-    def attempt(self, action, *arguments):
-        """Call `action`; after an error everything goes to the null device, also what is still in the buffer."""
-        try:
-            action(*arguments)
-        except OSError as error:
-            self.error = self.error or error
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self.stream.fileno())
-            os.close(null)
 
 
 def run(main):
     """Call a command's `main` and exit with its exit code.
 
-    Characters that the terminal cannot show are escaped. If the output cannot be written, the command continues
-    without, and the exit code is 1 at least; a closed pipe, as after ``| head``, is not reported. A package that is
-    missing is one sentence; a missing module of our own, or of Python, is a defect and keeps its traceback.
+    Characters that the terminal cannot show are escaped. A closed pipe, as after ``| head``, ends the command with exit
+    code 1 and without a message. A package that is missing is one sentence; a missing module of our own, or of Python,
+    is a defect and keeps its traceback.
     """
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115 (it is None if the stream is closed)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(errors="backslashreplace")
-        setattr(sys, name, Output(stream))
     try:
         code = main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at exit
+        code = 1
     except ModuleNotFoundError as missing:
         if (missing.name or "helpers").partition(".")[0] in ("helpers", *sys.stdlib_module_names):
             raise
         remedy = "activate the project's virtual environment, or make it as the README describes"
         code = error(f"the package {missing.name} is missing; {remedy}")
-    for name in SIGNALS:  # the exit code is decided
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    sys.stdout.flush()
-    lost = sys.stdout.error
-    if lost:
-        code = code or 1
-        if not isinstance(lost, BrokenPipeError):
-            error(f"the output could not be written: {lost}")
     sys.exit(code)
 
 

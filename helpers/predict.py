@@ -19,7 +19,8 @@ if __name__ == "__main__":  # before the other imports, which need this path, an
 import numpy as np
 
 from helpers import cli
-from helpers.nn import load_model, predict
+from helpers.experiment.checkpoint import load_model
+from helpers.experiment.metrics import predict
 
 
 def read_image(path):
@@ -46,7 +47,7 @@ def print_test_scores(path, params, config, names, allow_sample):
     `path` is that of the network, for an error.
     """
     from helpers.data import CLASS_NAMES, load_data  # slow to import
-    from helpers.nn import metrics
+    from helpers.experiment import metrics
 
     dataset = next((dataset for dataset, classes in CLASS_NAMES.items() if classes == tuple(names)), None)
     if dataset is None:

@@ -9,8 +9,8 @@ some recipes). The hyperparameters of `fast` and `record` were chosen by the run
 
 import os
 import sys
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +24,10 @@ import numpy as np
 import pandas as pd
 
 from helpers import RESULTS, cli
-from helpers.nn.config import Config
-from helpers.nn.training import Trainer, TrainingDiverged
-from helpers.search.workers import run_in_processes
-from helpers.storage import atomic_write, locked
+from helpers.experiment import stopping
+from helpers.experiment.config import Config
+from helpers.experiment.run import TrainingDiverged, train
+from helpers.files import atomic_write, locked
 
 RUNS, CURVES, PREDICTIONS = RESULTS / "recipes.csv", RESULTS / "curves.csv", RESULTS / "predictions"
 EXPLORATION = RESULTS / "exploration.csv"
@@ -48,7 +48,8 @@ class Recipe(NamedTuple):
 
 COMMON = {"weight_init": "He", "schedule": "cosine", "warmup": 1, "decoupled_weight_decay": 0.05}
 TUNED = {"num_layers": 6, "hidden_size": 239, "batch_size": 32, "dropout": 0.026, "weight_init": "He"}
-MNIST = COMMON | {"batch_size": 128, "dropout": 0.2, "epochs": 15}
+SMALL = COMMON | {"dropout": 0.1, "epochs": 15}
+WIDE = COMMON | {"batch_size": 128, "dropout": 0.2, "epochs": 15}
 MIXUP = {
     "num_layers": 2, "hidden_size": (1024, 512), "weight_init": "He", "batch_size": 256, "epochs": 36, "dropout": 0.1,
     "schedule": "cosine", "warmup": 2, "decoupled_weight_decay": 0.02, "flip_probability": 0.5, "mixup": 0.2,
@@ -66,25 +67,17 @@ RECIPES = {
     "mixup-36": Recipe(
         "784-1024-512-10, mixup instead of shifts and receptive fields", MIXUP, "0.9009; 0.9011 in nine layers",
     ),
-    "1024": Recipe(
-        "one hidden layer, 784-1024-10",
-        COMMON | {"num_layers": 1, "hidden_size": 1024, "batch_size": 128, "dropout": 0.2, "epochs": 15},
-        "0.8946",
-    ),
+    "1024": Recipe("one hidden layer, 784-1024-10", WIDE | {"num_layers": 1, "hidden_size": 1024}, "0.8946"),
     "256-128-100": Recipe(
-        "the data set's own table: 784-256-128-100-10",
-        COMMON | {"hidden_size": (256, 128, 100), "dropout": 0.1, "epochs": 15},
-        "0.8833",
+        "the data set's own table: 784-256-128-100-10", SMALL | {"hidden_size": (256, 128, 100)}, "0.8833",
     ),
     "256-128-64": Recipe(
         "784-256-128-64-10, which the data set's table no longer lists",
-        COMMON | {"hidden_size": (256, 128, 64), "dropout": 0.1, "epochs": 15},
-        "validation 0.900",
+        SMALL | {"hidden_size": (256, 128, 64)}, "validation 0.900",
     ),
     "256x4": Recipe(
         "the best of forty repositories of this assignment: 784-256×4-10",
-        COMMON | {"num_layers": 4, "hidden_size": 256, "batch_size": 128, "dropout": 0.1, "epochs": 15},
-        "0.8948",
+        SMALL | {"num_layers": 4, "hidden_size": 256, "batch_size": 128}, "0.8948",
     ),
     "grid": Recipe("784-128×3-10, the defaults", {}, "validation 0.8925"),
     "tuned-6x239": Recipe(
@@ -96,10 +89,10 @@ RECIPES = {
         "784-239×6-10 for 100 epochs, hardly regularised", TUNED | {"epochs": 100},
         "validation 0.9000, train 0.9838", test=False,
     ),
-    "mnist-128x3": Recipe("MNIST, 784-128×3-10", MNIST | {"hidden_size": 128}, "0.9667", "mnist"),
-    "mnist-256x2": Recipe("MNIST, 784-256×2-10", MNIST | {"num_layers": 2, "hidden_size": 256}, "0.9701", "mnist"),
+    "mnist-128x3": Recipe("MNIST, 784-128×3-10", WIDE | {"hidden_size": 128}, "0.9667", "mnist"),
+    "mnist-256x2": Recipe("MNIST, 784-256×2-10", WIDE | {"num_layers": 2, "hidden_size": 256}, "0.9701", "mnist"),
     "mnist-512-256": Recipe(
-        "MNIST, 784-512-256-10", MNIST | {"num_layers": 2, "hidden_size": (512, 256)}, "0.9748; 0.9794 claimed",
+        "MNIST, 784-512-256-10", WIDE | {"num_layers": 2, "hidden_size": (512, 256)}, "0.9748; 0.9794 claimed",
         "mnist",
     ),
     "mnist-1024-512": Recipe(
@@ -124,35 +117,23 @@ RECIPES |= {
 
 
 def run(name, seed, wandb_project=None):
-    """Train the recipe once; record the run with W&B if a project is given.
+    """Train the recipe once; return its row of RUNS, its rows of CURVES, and Ŷ (N, 10) of the parts "val" and "test".
 
     The test images are evaluated once, after the training, with the parameters of the epoch that has the best
-    validation accuracy, or of the last epoch where nothing is held out. Precision and recall are macro averages.
-
-    Returns
-    -------
-    row : pandas.DataFrame
-        One row of ``RUNS``.
-    curve : pandas.DataFrame
-        The history, rows of ``CURVES``.
-    probabilities : dict of ndarray
-        Ŷ of the validation images ("val") and test images ("test"), if the recipe uses them.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there are no data.
+    validation accuracy, or of the last epoch where nothing is held out. Precision and recall are macro averages. If a
+    W&B project is given, the run is recorded there. Raises FileNotFoundError without data, InterruptedError if stopped.
     """
     from helpers.data import load_data
-    from helpers.nn.metrics import accuracy, per_class_scores, predict
+    from helpers.experiment.metrics import accuracy, per_class_scores, predict
 
     recipe = RECIPES[name]
     config = Config(**recipe.hyperparameters, seed=seed)
     data = load_data(recipe.dataset, validation_split=recipe.validation_split)
-    trainer = Trainer(data, config)
-    with recorded(name, config, wandb_project) as log:
-        trainer.fit(log=log, progress=False)
-    params, history, best_epoch = trainer.best_params(), trainer.history(), trainer.finished.best_epoch
+    with recorded(name, config, wandb_project) as record:
+        result = train(data, config, on_epoch=record, progress=False)
+        if result.interrupted:
+            raise InterruptedError(f"the training of {name} with seed {seed} was stopped")
+    params, history, best_epoch = result.params, result.history, result.best_epoch
     row = {"recipe": name, "seed": seed, "epochs": len(history), "best_epoch": best_epoch}
     row |= {column: history.loc[best_epoch - 1, column] for column in history.columns[1:5]}
     row |= dict.fromkeys(("test_accuracy", "test_precision", "test_recall"), np.nan)
@@ -174,13 +155,20 @@ def recorded(name, config, wandb_project):
         return
     from helpers.tracking import Recorder  # slow to import
 
-    options = {"group": name, "job_type": "recipe"}
-    recorder, code = Recorder(wandb_project, None, f"{name}-seed-{config.seed}", asdict(config), **options), 1
+    run_name, code = f"{name}-seed-{config.seed}", 1
+    recorder = Recorder(wandb_project, None, run_name, vars(config), group=name, job_type="recipe")
     try:
-        yield recorder.log
+        yield lambda row, params: recorder.log(row)
         code = 0
     finally:
         recorder.finish(code)
+
+
+def train_in_processes(runs, workers):
+    """Yield what `run` returns for each of the runs, in the order in which they finish."""
+    from joblib import Parallel, delayed  # slow to import
+
+    return Parallel(workers, return_as="generator_unordered")(delayed(run)(*arguments) for arguments in runs)
 
 
 def save_run(result):
@@ -260,7 +248,8 @@ def main(arguments=None):
     """Train the named recipes and print their table.
 
     Returns the exit code: 0; 1 if there are no data, the disk is full or a process was killed; 130 after Ctrl-C and
-    143 after SIGTERM. Arguments that are not valid end with exit code 2.
+    143 after SIGTERM; 2 for arguments that are not valid. A signal to this process alone, unlike Ctrl-C, does not
+    reach those that train: the command ends with the next finished run, or at once after a second signal.
     """
     parser = build_parser()
     args = parser.parse_args(arguments)
@@ -273,16 +262,15 @@ def main(arguments=None):
         parser.error(f"there are no results: {RUNS.name} does not exist")
     names = args.names or list(RECIPES)
     runs = [] if args.table else [(name, seed, args.wandb_project) for name in names for seed in range(args.seeds)]
-    with cli.signals() as signals:
+    with stopping.watching() as stop:
         try:
-            killed = run_in_processes(run, runs, args.workers, on_result=save_run)
-        except (OSError, ValueError, TrainingDiverged) as error:
-            return cli.error(error)
-        except KeyboardInterrupt:
-            print("\nInterrupted; the finished runs are stored.", file=sys.stderr)
-            return signals.exit_code or 130
-        signals.ignore()
-        for name, seed, _ in killed:
-            cli.error(f"the process that trained {name} with seed {seed} was killed")
+            for result in train_in_processes(runs, args.workers):
+                save_run(result)
+                if stop.requested:
+                    raise InterruptedError
+        except (BrokenExecutor, KeyboardInterrupt, OSError, ValueError, TrainingDiverged) as error:
+            reason = "a process was killed" if isinstance(error, BrokenExecutor) else error
+            cli.error(f"{'interrupted' if stop.requested else reason}; the finished runs are stored")
+            return stop.exit_code or 1
         print(table(names))
-        return signals.exit_code or (1 if killed else 0)
+    return stop.exit_code

@@ -5,7 +5,7 @@ Example: python -m helpers.sweep sweep.yaml --trials 40 --workers 2
 Optuna chooses the configurations: with method bayes, the first quarter of the trials (at most 40) at random, the others
 by TPE. With early_terminate, Hyperband stops poor trials early. The trials are stored in an SQLite file, so that an
 interrupted or killed search continues when the command is run again. With --storage and the URL of a database server,
-several machines share one search.
+several machines share one search: run the same command on each.
 """
 
 import re
@@ -19,6 +19,7 @@ if __name__ == "__main__":  # before the other imports, which need this path, an
     run_module("helpers.sweep")
 
 from helpers import cli
+from helpers.experiment import stopping
 from helpers.search import read_sweep, search
 
 
@@ -42,8 +43,8 @@ def build_parser():
 def main(arguments=None):
     """Run the search and print its best trials; return the exit code.
 
-    0; 1 if there are no data, the disk is full or the workers were killed; 130 after Ctrl-C and 143 after SIGTERM. An
-    argument or file that is not valid ends with exit code 2.
+    0; 1 if there are no data, the disk is full, the storage fails or the workers were killed; 130 after Ctrl-C and 143
+    after SIGTERM. An argument or file that is not valid ends with exit code 2.
     """
     parser = build_parser()
     args = parser.parse_args(arguments)
@@ -51,7 +52,7 @@ def main(arguments=None):
     storage = args.storage or f"sqlite:///{folder.as_posix()}/{stem}.db"
     results = args.results or str(folder / f"{stem}.csv")
     frame = None
-    with cli.signals() as signals:
+    with stopping.watching() as stop:
         try:
             sweep = read_sweep(args.file)
             if sweep.ignored:
@@ -66,13 +67,12 @@ def main(arguments=None):
             parser.error(str(error))
         except OSError as error:
             return cli.error(error)
-        except KeyboardInterrupt:  # before the first trial, or after the last
+        except KeyboardInterrupt:  # a second signal
             pass
-        signals.ignore()
         if frame is None or frame.attrs["interrupted"]:
             print("\nInterrupted; run the same command again to continue the search.", file=sys.stderr)
-            return signals.exit_code or 130
+            return stop.exit_code or 130
         ranked = frame.sort_values(sweep.metric, ascending=sweep.goal == "minimize").head(10)
         print(ranked.drop(columns=["reason", "sweep"]).to_string(index=False, float_format="{:.4f}".format))
         print(f"Results of all {len(frame)} trials: {cli.printable(results)}")
-        return signals.exit_code
+    return stop.exit_code

@@ -2,15 +2,12 @@
 
 import os
 import sys
-import urllib.error
-import urllib.request
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import wandb
 
-from helpers.nn.checkpoint import layer_arrays
+from helpers.experiment.checkpoint import layer_arrays
 
 # If the server stops answering, give up after a minute at most instead of hours; `wandb sync` uploads the rest later.
 WANDB_TIMEOUTS = {
@@ -21,8 +18,6 @@ WANDB_TIMEOUTS = {
 }  # fmt: skip
 QUIET = {"silent": True, "console": "off", "x_disable_stats": True, "disable_git": True, "x_disable_meta": True}
 CONNECT_TIMEOUT = 3  # seconds
-MODES = ("online", "offline", "disabled", "shared")
-OLD_MODES = {"": "online", "run": "online", "dryrun": "offline"}
 
 
 class Recorder:
@@ -46,15 +41,10 @@ class Recorder:
     def __init__(self, project, entity, name, config, **options):
         os.environ.setdefault("WANDB_SILENT", "true")
         self.run, self.broken, self.failed, self.epochs = None, False, False, 0
-        normalise_mode()
         options |= {"project": project, "entity": entity, "name": name, "config": config}
-        try:
-            reason = reason_offline()
-            self.mode = "offline" if reason else os.environ["WANDB_MODE"]
-            reason = self.start(options) or reason
-        except KeyboardInterrupt:
-            self.attempt(lambda: wandb.teardown(exit_code=130))
-            raise
+        reason = reason_offline()
+        self.mode = "offline" if reason else os.environ.get("WANDB_MODE") or "online"
+        reason = self.start(options) or reason
         self.folder = Path(self.run.dir)
         place = display_path(self.folder.parent)
         if self.mode == "online":
@@ -76,7 +66,6 @@ class Recorder:
                 reason = first_line(error)
             else:
                 self.mode = mode
-                forget_imports()
                 self.attempt(self.define_metrics)
                 return reason
         self.mode, self.run = "disabled", wandb.init(config=options["config"], mode="disabled")
@@ -159,7 +148,6 @@ class Recorder:
         run, self.run = self.run, None
         if run:
             self.attempt(lambda: run.finish(exit_code=exit_code))
-            self.attempt(wandb.teardown)  # at exit, W&B would do it and print a traceback if its process was killed
 
     def attempt(self, action):
         """Call `action`; report its first failure on standard error and ignore the others."""
@@ -171,41 +159,13 @@ class Recorder:
             self.broken = True
 
 
-def forget_imports():
-    """Keep W&B from reporting the import of packages: an import would fail if W&B's process has been killed."""
-    with suppress(AttributeError):  # W&B has no public function for it
-        wandb.sdk.lib.import_hooks.unregister_all_post_import_hooks()
-
-
-def normalise_mode():
-    """Set WANDB_MODE to one of W&B's modes in its own spelling; offline, with a message, if it is none of them."""
-    given = os.environ.get("WANDB_MODE", "")
-    mode = given.strip().lower()
-    mode = OLD_MODES.get(mode, mode)
-    if mode not in MODES:
-        print(f"WANDB_MODE={given!r} is unknown; the modes are: {', '.join(MODES)}", file=sys.stderr)
-        mode = "offline"
-    if mode != given:
-        os.environ["WANDB_MODE"] = mode
-
-
 def reason_offline():
-    """Return why W&B cannot record online, in words; None if it can, or if WANDB_MODE decides."""
+    """Return why W&B cannot record online, in words; None if it can, as far as is known, or if WANDB_MODE decides."""
     if os.environ.get("WANDB_MODE", "online") != "online":
         return None
     try:
-        server = wandb.setup().settings.base_url
-        with urllib.request.urlopen(server, timeout=CONNECT_TIMEOUT):  # respects HTTP_PROXY and the like
-            pass
-    except urllib.error.HTTPError:  # any HTTP response shows that the server is reachable
-        pass
-    except OSError as error:
-        return f"{server} does not answer: {getattr(error, 'reason', None) or error}"
-    except Exception as error:  # settings that W&B rejects, such as an invalid WANDB_BASE_URL
-        return first_line(error)
-    try:
         known = wandb.login(prompt=False)
-    except Exception as error:  # the server refuses the key, or does not answer properly
+    except Exception as error:  # invalid settings, a key that is refused, a server that does not answer properly
         return first_line(error)
     return None if known else "not logged in; run wandb login"
 

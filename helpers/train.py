@@ -9,7 +9,6 @@ import argparse
 import os
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 if __name__ == "__main__":  # before the other imports, which need this path, and of which one may fail
@@ -20,11 +19,10 @@ if __name__ == "__main__":  # before the other imports, which need this path, an
 
 from helpers import cli
 from helpers.data.sources import FOLDERS
-from helpers.nn.config import HYPERPARAMETERS, Config, rule_defaults
-from helpers.nn.training import Trainer, TrainingDiverged, check_checkpoint
-from helpers.nn.validation import check_choice, check_int_or_none, check_path, describe_limits
+from helpers.experiment.checks import check_choice, check_int_or_none, check_path
+from helpers.experiment.config import Config, hyperparameters
 
-NON_CONFIG_ARGS = (
+OPTIONS = (  # the arguments that are not hyperparameters, and not recorded
     "threads", "test", "allow_sample", "wandb_project", "wandb_entity", "log_gradients", "log_weights", "checkpoint",
     "resume", "model",
 )  # fmt: skip
@@ -53,12 +51,15 @@ def build_parser():
         help=f"data set: {', '.join(FOLDERS)} (default: fashion_mnist)",
     )
     group = parser.add_argument_group("hyperparameters")
-    for name, entry in HYPERPARAMETERS.items():
-        flags = [*(entry.metadata["flags"] or "").split(), f"--{name}"]
-        kind = {"hidden_size": parse_sizes, "patience": int, "loss": parse_loss}.get(name, entry.type)
+    for name, entry in hyperparameters().items():
+        kind = {"hidden_size": parse_sizes, "loss": parse_loss}.get(name, entry.type)
+        kind = parse_bool if kind is bool else kind
         metavar = {float: "X", str: "NAME", parse_loss: "NAME"}.get(kind, "N")
         nargs = {"nargs": "+"} if name == "hidden_size" else {}
-        group.add_argument(*flags, type=kind, metavar=metavar, default=entry.default, help=describe(entry), **nargs)
+        group.add_argument(
+            *entry.flags.split(), f"--{name}", type=kind, metavar=metavar, default=entry.default,
+            help=entry.describe(name), **nargs,
+        )  # fmt: skip
     parser.add_argument(
         "--threads", type=int, metavar="N", help="BLAS threads (default: as many as speed up a step, at most the cores)"
     )
@@ -70,23 +71,6 @@ def build_parser():
     return parser
 
 
-def describe(entry):
-    """Return the help text of a hyperparameter: description, allowed values, default."""
-    limits = entry.metadata["check"].keywords
-    allowed = f": {', '.join(limits['allowed'])}" if "allowed" in limits else ""
-    words = [describe_limits(**limits)] if describe_limits(**limits) else []
-    defaults = rule_defaults(entry.name)
-    if defaults:
-        values = dict.fromkeys(defaults.values())
-        each = (
-            f"{value:g} for {', '.join(rule for rule, own in defaults.items() if own == value)}" for value in values
-        )
-        words.append(f"default: {'; '.join(each)}")
-    else:
-        words.append(f"default: {'none' if entry.default is None else entry.default}")
-    return f"{entry.metadata['help']}{allowed} ({'; '.join(words)})"
-
-
 def read_arguments(arguments=None):
     """Return the checked arguments ``{name: value}``; exit with a message and code 2 if one is not valid."""
     parser = build_parser()
@@ -96,18 +80,18 @@ def read_arguments(arguments=None):
         args["hidden_size"] = sizes[0] if len(sizes) == 1 else sizes
     try:
         args["dataset"] = check_choice("dataset", args["dataset"], FOLDERS)
-        config = make_config(args)
         check_int_or_none("threads", args["threads"])
-        canonical = vars(config)  # names in their canonical spelling
-        args |= {name: value for name, value in canonical.items() if args[name] is not None}
+        config = vars(make_config(args))  # with names in their canonical spelling
         check_files(args)
     except ValueError as error:
         parser.error(str(error))
-    return args
+    return args | {name: value for name, value in config.items() if args[name] is not None}
 
 
 def check_files(args):
     """Raise ValueError if the files of --checkpoint and --model cannot be used."""
+    from helpers.experiment.checkpoint import check_checkpoint
+
     checkpoint, model = args["checkpoint"], args["model"]
     check_checkpoint(checkpoint, args["resume"])
     if model is not None:
@@ -118,7 +102,7 @@ def check_files(args):
 
 def make_config(args):
     """Return the Config of the arguments."""
-    return Config(**{name: args[name] for name in HYPERPARAMETERS if args.get(name) is not None})
+    return Config(**{name: args[name] for name in hyperparameters() if args.get(name) is not None})
 
 
 def main(arguments=None):
@@ -130,32 +114,25 @@ def main(arguments=None):
     diverged or was stopped. A run that the agent stopped after an epoch or more, as early termination does, is
     recorded as finished: Bayesian search then reads the accuracy that it had.
     """
-    args = read_arguments(arguments)
-    recorder, code = None, 0
-    with cli.signals() as signals:
-        try:
-            from helpers.tracking import Recorder  # slow to import
+    from helpers.experiment.stopping import watching
 
-            given = {name: value for name, value in args.items() if name not in NON_CONFIG_ARGS and value is not None}
-            recorder = Recorder(args["wandb_project"], args["wandb_entity"], run_name(make_config(args)), given)
-            code = train(recorder, args | recorder.config)  # under an agent, the sweep's values replace the flags
-        except KeyboardInterrupt:  # before or after trainer.fit
-            code = 130
+    args = read_arguments(arguments)
+    given = {name: value for name, value in args.items() if name not in OPTIONS and value is not None}
+    under_agent = "WANDB_SWEEP_ID" in os.environ
+    with watching() as stop:
+        from helpers.tracking import Recorder  # slow to import
+
+        recorder = Recorder(args["wandb_project"], args["wandb_entity"], run_name(make_config(args)), given)
+        try:
+            code = train(recorder, args | recorder.config, stop)  # under an agent, the sweep's values replace the flags
         except BaseException:
-            signals.ignore()
-            if recorder:
-                recorder.finish(1)
+            recorder.finish(1)
             raise
-        signals.ignore()
-        code = signals.exit_code or code
-        under_agent = "WANDB_SWEEP_ID" in os.environ
-        if recorder:
-            stopped = under_agent and signals.exit_code and recorder.epochs
-            if stopped:
-                recorder.summary(stopped=True)
-            recorder.finish(0 if stopped else code)
-    code = signals.exit_code or code
-    return 0 if under_agent and (signals.exit_code or (recorder and recorder.failed)) else code
+        stopped = under_agent and stop.requested and recorder.epochs
+        if stopped:
+            recorder.summary(stopped=True)
+        recorder.finish(0 if stopped else code)
+    return 0 if under_agent and (stop.requested or recorder.failed) else code or stop.exit_code
 
 
 def run_name(config):
@@ -168,58 +145,49 @@ def run_name(config):
     )
 
 
-def train(recorder, args):
+def train(recorder, args, stop):
     """Train with these arguments, print and record the results; return the exit code."""
     from tqdm import tqdm
 
     from helpers.data import load_data
-    from helpers.nn import checkpoint, metrics
-    from helpers.nn.training import COLUMNS
+    from helpers.experiment import metrics, run
+    from helpers.experiment.checkpoint import save_model
+
+    def log(row, params):
+        tqdm.write("  ".join(f"{value:>{len(name)}.4g}" for name, value in row.items()))  # above the progress bar
+        if args["log_gradients"]:
+            row |= metrics.layer_diagnostics(params, *probe, config)
+        recorder.log(row)
 
     try:
         config = make_config(args)
         data = load_data(args["dataset"], allow_sample=args["allow_sample"])
-        trainer = Trainer(data, config, threads=args["threads"])
-    except (ValueError, FileNotFoundError) as error:
-        return cli.error(error)
-    recorder.update_config(asdict(config) | {"threads": trainer.threads, "engine": trainer.engine.name})
-    recorder.images(data)
-    try:
-        if args["resume"] and Path(args["checkpoint"]).exists():
-            checkpoint.load_checkpoint(args["checkpoint"], trainer)
-    except ValueError as error:
-        cli.error(error)
-        return 2
-
-    def log(row):
-        tqdm.write("  ".join(f"{value:>{len(name)}.4g}" for name, value in row.items()))  # above the progress bar
-        if args["log_gradients"] and row["epoch"] == len(trainer.finished.history):  # not an epoch of the checkpoint
-            row |= metrics.layer_diagnostics(trainer.params, *probe, config)
-        recorder.log(row)
-
-    probe = data.x_train[:PROBE], data.y_train[:PROBE]
-    print("  ".join(COLUMNS))
-    interrupted = False
-    try:
-        trainer.fit(log=log, checkpoint=args["checkpoint"])
-    except TrainingDiverged as error:
+        probe = data.x_train[:PROBE], data.y_train[:PROBE]
+        recorder.update_config(vars(config))
+        recorder.images(data)
+        print("  ".join(run.COLUMNS))
+        files = {name: args[name] for name in ("checkpoint", "resume")}
+        params, history, best_epoch, interrupted = run.train(
+            data, config, on_epoch=log, threads=args["threads"], **files
+        )
+    except run.TrainingDiverged as error:
         recorder.failure(error.reason)
         return cli.error(error.reason)
-    except ValueError as error:  # another training uses the checkpoint
+    except FileNotFoundError as error:
+        return cli.error(error)
+    except ValueError as error:  # values that do not fit together or the data, a checkpoint that does not fit
         cli.error(error)
         return 2
-    except KeyboardInterrupt:
-        interrupted = True
-    if interrupted and not trainer.finished.history:
+    if interrupted and history.empty:
         print("Interrupted in the first epoch: no parameters are kept.")
-        return 130
+        return stop.exit_code
     if interrupted:
         print("Interrupted; the finished epochs are kept.")
-    params, history, best_epoch = trainer.best_params(), trainer.history(), trainer.finished.best_epoch
-    code = 130 if interrupted else 0
+    recorder.update_config({name: history.attrs[name] for name in ("threads", "engine")})
+    code = stop.exit_code
     try:
         if args["model"]:
-            checkpoint.save_model(args["model"], params, config, data.class_names)
+            save_model(args["model"], params, config, data.class_names)
     except OSError as error:
         code = code or 1
         cli.error(f"the network could not be written: {error}{rescue(params, config, data.class_names)}")
@@ -237,7 +205,7 @@ def train(recorder, args):
 
 def rescue(params, config, class_names):
     """Write the network to a new file in the folder for temporary files; return a sentence that names it."""
-    from helpers.nn.checkpoint import save_model
+    from helpers.experiment.checkpoint import save_model
 
     try:
         folder = Path(tempfile.mkdtemp(prefix="network-"))
@@ -258,3 +226,10 @@ def parse_sizes(text):
         return [int(size) for size in text.strip("[] ,").split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} must be one or more integers, such as 128 or 512,256") from None
+
+
+def parse_bool(text):
+    """Return the truth value of true or false."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be true or false")
+    return text.lower() == "true"

@@ -8,23 +8,26 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import signal
 import sys
+import tempfile
 
 import matplotlib
 import pytest
+from hypothesis import settings
 
 from helpers.data import load_data
+from helpers.experiment import stopping
 from tests.support.datasets import blobs, sample_arrays
 from tests.support.environment import NO_NETWORK
 
 ROOT = Path(__file__).parents[1]
 QUESTIONS = {  # the tests behind each question of the assignment: `pytest -m q3`
-    "q1": ("tests/data/", "tests/notebook/test_plots.py"),
+    "q1": ("tests/data/", "tests/lesson/test_figures.py"),
     "q2": ("tests/nn/test_network.py", "tests/nn/test_functions.py", "tests/nn/test_initialization.py"),
-    "q3": ("tests/nn/test_network.py", "tests/nn/test_optimizers.py", "tests/nn/test_train"),
+    "q3": ("tests/nn/test_network.py", "tests/nn/test_optimizers.py", "tests/nn/test_loop.py"),
     "q4": ("tests/search/", "tests/commands/test_tracking.py", "tests/commands/test_train.py"),
     "q5": ("tests/search/test_search.py",),
-    "q6": ("tests/search/test_search.py", "tests/notebook/test_plots.py"),
-    "q7": ("tests/nn/test_metrics.py", "tests/commands/test_predict.py"),
+    "q6": ("tests/search/test_search.py", "tests/lesson/test_figures.py"),
+    "q7": ("tests/experiment/test_metrics.py", "tests/commands/test_predict.py"),
     "q8": ("tests/nn/test_functions.py",),
     "q9": ("tests/test_layering.py", "tests/data/"),
     "q10": ("tests/notebook/",),
@@ -41,12 +44,20 @@ matplotlib.use("agg")  # not by an environment variable, which the notebook's ke
 def pytest_addoption(parser):
     """Add --without-numba, with which the tests of this process see no Numba."""
     parser.addoption("--without-numba", action="store_true", help="test the NumPy engine alone")
+    parser.addoption("--short-trainings", action="store_true", help="train the networks of the notebook briefly")
 
 
 def pytest_configure(config):
     """Hide Numba if asked to: an import of it then fails as where it is not installed."""
     if config.getoption("--without-numba"):
         sys.modules["numba"] = None
+    if config.getoption("--short-trainings"):  # few random examples, and a file that IPython runs when a kernel starts
+        settings.register_profile("short", settings.get_profile("ci"), max_examples=10)
+        settings.load_profile("short")
+        startup = Path(tempfile.mkdtemp(prefix="ipython-"), "profile_default", "startup")
+        startup.mkdir(parents=True)
+        (startup / "short.py").write_bytes((ROOT / "tests/support/short_trainings.py").read_bytes())
+        os.environ["IPYTHONDIR"] = str(startup.parents[1])
 
 
 def pytest_collection_modifyitems(items):
@@ -58,6 +69,7 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(question)
         if item.path.suffix == ".ipynb":
             item.add_marker("slow")
+            item.add_marker("notebook")
             item.add_marker(pytest.mark.timeout(900))
 
 
@@ -65,6 +77,12 @@ def pytest_collection_modifyitems(items):
 def no_network(monkeypatch):
     for name, value in NO_NETWORK.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_signals(monkeypatch):
+    """A signal that a test sends is the first one: that of the test before does not count."""
+    monkeypatch.setattr(stopping.FLAG, "time", -stopping.AGAIN)
 
 
 @pytest.fixture(scope="session")

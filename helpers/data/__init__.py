@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.data.sources import FOLDERS, TITLES, load_raw
-from helpers.nn.validation import check_choice, check_float, check_int
+from helpers.experiment.checks import check_choice, check_float, check_int
 
 __all__ = ["CLASS_NAMES", "Dataset", "load_data", "one_hot", "scale"]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.storage import atomic_write
+from helpers.files import atomic_write
 
 FOLDERS = {"fashion_mnist": "fashion-mnist", "mnist": "mnist"}
 TITLES = {"fashion_mnist": "Fashion-MNIST", "mnist": "MNIST"}

@@ -1,31 +1,22 @@
-"""The neural network: everything that the mathematics needs, in NumPy.
+"""The assignment: a neural network in NumPy. Read the modules in this order.
 
 functions.py       activations and losses, each next to its derivative
 initialization.py  intial_weights and the initialisation schemes
-network.py         parameters, forward and backward propagation
+network.py         the parameters, forward and backward propagation
 optimizers.py      update rules and learning-rate schedules
-augmentation.py    flips, shifts, mixup
-metrics.py         predictions, loss, accuracy, per-class scores, calibration
-config.py          the hyperparameters: default, limits, flag, help
-validation.py      checks of arguments
-training.py        Trainer, model_train and train_each
-engine.py          the engine of a training step: NumPy, or Numba if it is installed
-compiled.py        the Numba engine, bitwise the same as NumPy
-threads.py         the number of BLAS threads
-checkpoint.py      files for a training state or a trained network
+loop.py            the training loop
+
+It needs NumPy and nothing else. What a real training adds to the loop (hyperparameters and their limits, validation,
+the best epoch, checkpoints) is in `helpers.experiment`; `helpers.speed` compiles the functions of this package.
 """
 
-from helpers.nn.checkpoint import load_model, save_model
-from helpers.nn.config import Config
 from helpers.nn.functions import ACTIVATIONS, LOSSES, softmax
 from helpers.nn.initialization import WEIGHT_INITS, intial_weights
-from helpers.nn.metrics import evaluate, predict
+from helpers.nn.loop import Hooks, TrainingState, train
 from helpers.nn.network import Params, backward_propagation, forward_propagation
-from helpers.nn.optimizers import OPTIMIZERS, init_state
-from helpers.nn.training import Trainer, TrainingDiverged, last_epochs, model_train, train_each
+from helpers.nn.optimizers import OPTIMIZERS, SCHEDULES, init_state, optimizer
 
 __all__ = [
-    "ACTIVATIONS", "LOSSES", "OPTIMIZERS", "WEIGHT_INITS", "Config", "Params", "Trainer", "TrainingDiverged",
-    "backward_propagation", "evaluate", "forward_propagation", "init_state", "intial_weights", "last_epochs",
-    "load_model", "model_train", "predict", "save_model", "softmax", "train_each",
+    "ACTIVATIONS", "LOSSES", "OPTIMIZERS", "SCHEDULES", "WEIGHT_INITS", "Hooks", "Params", "TrainingState",
+    "backward_propagation", "forward_propagation", "init_state", "intial_weights", "optimizer", "softmax", "train",
 ]  # fmt: skip

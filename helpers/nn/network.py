@@ -4,40 +4,55 @@ Shapes: X = H_0 (N, d_0) · W_k (d_{k-1}, d_k) · b_k (d_k,) · A_k, H_k (N, d_k
 """
 
 from itertools import pairwise
-from typing import NamedTuple
+from numbers import Integral
 
 import numpy as np
 
 from helpers.nn.functions import ACTIVATIONS, LOSSES, softmax
-from helpers.nn.validation import check_int, check_sizes
 
 MAX_PARAMS = 50_000_000
 
 
-class Params(NamedTuple):
+class Params:
     """The parameters of a network, or their gradients: one vector, and the layers as views into it.
 
     Attributes
     ----------
     theta : ndarray, shape (P,)
-        All parameters in one contiguous vector. The optimizer updates it.
+        All parameters in one contiguous vector, W_1, b_1, W_2, b_2 and so on. The optimizer updates it.
+    sizes : list of int
+        ``[d_0, …, d_L]``, the sizes of the layers.
     layers : list of (ndarray, ndarray)
         ``[(W_1, b_1), …, (W_L, b_L)]`` with the shapes (d_{k-1}, d_k) and (d_k,). They share the memory of `theta`.
     """
 
-    theta: np.ndarray
-    layers: list
+    def __init__(self, theta, sizes):
+        if theta.shape != (count_params(sizes),):
+            raise ValueError(f"theta has shape {theta.shape}; a network of sizes {sizes} has ({count_params(sizes)},)")
+        self.theta, self.sizes, self.layers, start = theta, list(sizes), [], 0
+        for n, m in pairwise(sizes):
+            self.layers.append((theta[start : start + n * m].reshape(n, m), theta[start + n * m :][:m]))
+            start += (n + 1) * m
+
+    def __reduce__(self):  # a copy has views of its own
+        return Params, (self.theta, self.sizes)
+
+
+def check_int(name, value, ge=1, le=float("inf")):
+    """Return `value` as an int with ``ge <= value <= le``; True and 3.0 are rejected."""
+    if isinstance(value, Integral) and not isinstance(value, bool) and ge <= value <= le:
+        return int(value)
+    upper = "" if le == float("inf") else f" and at most {le:,}"
+    raise ValueError(f"{name}={value!r} must be an integer, at least {ge}{upper}")
 
 
 def layer_sizes(num_layers, hidden_size, inputs=784, classes=10):
     """Return ``[d_0, …, d_L]``; `hidden_size` is one integer, or one per hidden layer."""
-    num_layers = check_int("num_layers", num_layers, le=1000)
-    if isinstance(hidden_size, (list, tuple)) and len(hidden_size) != num_layers:
-        raise ValueError(
-            f"hidden_size={hidden_size!r} must be one integer, or a list of {num_layers} integers, one per hidden layer"
-        )
-    checked = check_sizes("hidden_size", hidden_size)
-    hidden = checked if isinstance(checked, tuple) else [checked] * num_layers
+    count = check_int("num_layers", num_layers, le=1000)
+    hidden = hidden_size if isinstance(hidden_size, (list, tuple)) else [hidden_size] * count
+    if len(hidden) != count:
+        raise ValueError(f"hidden_size={hidden_size!r} must be one integer, or a list of {count}, one per hidden layer")
+    hidden = [check_int("hidden_size", size) for size in hidden]
     sizes = [check_int("inputs", inputs), *hidden, check_int("classes", classes, ge=2)]
     if count_params(sizes) > MAX_PARAMS:
         raise ValueError(
@@ -52,62 +67,65 @@ def count_params(sizes):
     return sum((n + 1) * m for n, m in pairwise(sizes))
 
 
-def unflatten(theta, sizes):
-    """Return Params whose layers, of the sizes ``[d_0, …, d_L]``, are views into the vector theta (P,)."""
-    if theta.shape != (count_params(sizes),):
-        raise ValueError(f"theta has shape {theta.shape}; a network of sizes {sizes} has ({count_params(sizes)},)")
-    layers, start = [], 0
-    for n, m in pairwise(sizes):
-        W = theta[start : start + n * m].reshape(n, m)
-        b = theta[start + n * m : start + n * m + m]
-        layers.append((W, b))
-        start += (n + 1) * m
-    return Params(theta, layers)
+class Engine:
+    """The array operations of a training step, in NumPy. `helpers.speed` has an engine that is faster."""
+
+    def new_step(self):
+        """Take note that the arrays of the step before are no longer needed."""
+
+    def take(self, X, index):
+        """Return a copy of the rows `index` of X."""
+        return X[index]
+
+    def matmul(self, A, B, out=None):
+        """Return the matrix product A B."""
+        return np.matmul(A, B, out=out)
+
+    def column_sums(self, A, out):
+        """Write the sum of the rows of A to `out`."""
+        np.sum(A, axis=0, out=out)
+
+    def apply(self, function, /, *arguments, **options):
+        """Return ``function(*arguments, **options)``, an element-wise function; its first argument may change."""
+        return function(*arguments, **options)
 
 
-def sizes_of(params):
-    """Return ``[d_0, …, d_L]``, the sizes of the layers."""
-    return [params.layers[0][0].shape[0], *(b.size for _, b in params.layers)]
+NUMPY = Engine()
 
 
-def forward_propagation(params, X, activation, *, masks=None):
+def forward_propagation(params, X, activation, *, masks=None, engine=NUMPY):
     """Return the activations of every layer.
 
     H_0 = X;  A_k = H_{k-1} W_k + b_k;  H_k = f(A_k);  H_L = Ŷ = softmax(A_L).
 
     Parameters
     ----------
-    params : Params
-        The parameters of the network.
-    X : ndarray, shape (N, d_0)
-        A batch, one sample per row.
+    params, X : Params and ndarray, shape (N, d_0)
+        The parameters of the network, and a batch, one sample per row.
     activation : str
-        The activation f of the hidden layers, a key of ``ACTIVATIONS``.
+        The activation f of the hidden layers, a key of ``ACTIVATIONS``, else ValueError.
     masks : list of ndarray or None, optional
-        Dropout masks ``[M_0, …, M_{L-1}]``; layer k + 1 then reads H_k ∘ M_k. None stands for no
-        dropout.
+        Dropout masks ``[M_0, …, M_{L-1}]``; layer k + 1 then reads H_k ∘ M_k. None: no dropout.
+    engine : Engine, optional
+        Computes the array operations.
 
     Returns
     -------
     list of ndarray
         ``[H_0, …, H_L]`` with the shapes (N, d_k).
-
-    Raises
-    ------
-    ValueError
-        If the activation is unknown, or if X does not fit the first layer.
     """
     f, _ = ACTIVATIONS[activation]
     H = [X]
-    for k, (W, b) in enumerate(params.layers):
-        A = apply_mask(H[k], masks, k) @ W + b
-        last = k == len(params.layers) - 1
-        H.append(softmax(A) if last else f(A))
+    for k, (W, b) in enumerate(params.layers, 1):
+        A = engine.matmul(apply_mask(H[k - 1], masks, k - 1), W)
+        H.append(engine.apply(activate, A, b, softmax if k == len(params.layers) else f))
     return H
 
 
-def backward_propagation(params, H, Y, activation, loss, *, weight_decay=0.0, masks=None):
-    """Return the gradients of the loss with respect to every parameter.
+def backward_propagation(
+    params, H, Y, activation, loss, *, weight_decay=0.0, masks=None, gradient=None, engine=NUMPY
+):  # fmt: skip
+    """Return the gradients of the loss with respect to every parameter (Rumelhart et al. 1986).
 
     dA_L is the derivative of the loss. Then, from the last layer to the first,
 
@@ -116,60 +134,50 @@ def backward_propagation(params, H, Y, activation, loss, *, weight_decay=0.0, ma
 
     Parameters
     ----------
-    params : Params
-        The parameters of the network.
-    H : list of ndarray
-        The activations that `forward_propagation` returned for the batch, with the same masks.
-    Y : ndarray, shape (N, C)
-        The labels, one-hot (or mixtures of one-hot rows).
+    params, H, Y : Params, list of ndarray, ndarray of shape (N, C)
+        The parameters, what `forward_propagation` returned for the batch, and its one-hot labels.
     activation, loss : str
-        Keys of ``ACTIVATIONS`` and ``LOSSES``.
+        Keys of ``ACTIVATIONS`` and ``LOSSES``; ValueError if one is unknown.
     weight_decay : float, default=0.0
         λ of the L2 penalty (λ/2) Σ W², which is added to the loss. Biases are not penalised.
-    masks : list of ndarray or None, optional
-        The dropout masks of the forward pass.
+    masks, gradient, engine : optional
+        The forward pass's masks and engine; where to write the gradients, by default new arrays.
 
     Returns
     -------
     Params
         The gradients, in the shapes of `params`.
-
-    Raises
-    ------
-    ValueError
-        If the activation or the loss is unknown, or if the shapes do not match.
-
-    References
-    ----------
-    Rumelhart, Hinton & Williams (1986), Learning representations by back-propagating errors,
-    Nature 323.
     """
-    _, d_f = ACTIVATIONS[activation]
-    _, d_loss = LOSSES[loss]
-    gradient = unflatten(np.empty_like(params.theta), sizes_of(params))
+    (_, d_f), (_, d_loss) = ACTIVATIONS[activation], LOSSES[loss]
+    gradient = gradient or Params(np.empty_like(params.theta), params.sizes)
     dA = d_loss(H[-1], Y)
-    for k in reversed(range(len(params.layers))):
-        (W, _), (dW, db) = params.layers[k], gradient.layers[k]
-        np.matmul(apply_mask(H[k], masks, k).T, dA, out=dW)
-        np.sum(dA, axis=0, out=db)
+    for k in range(len(params.layers), 0, -1):
+        (W, _), (dW, db) = params.layers[k - 1], gradient.layers[k - 1]
+        engine.matmul(apply_mask(H[k - 1], masks, k - 1).T, dA, out=dW)
+        engine.column_sums(dA, out=db)
         if weight_decay:
-            dW += weight_decay * W
-        if k > 0:
-            dH = apply_mask(dA @ W.T, masks, k)
-            dA = dH * d_f(H[k])
+            engine.apply(add_multiple, dW, W, factor=weight_decay)
+        if k > 1:
+            dH = apply_mask(engine.matmul(dA, W.T), masks, k - 1)
+            dA = engine.apply(times_derivative, dH, H[k - 1], d_f)
     return gradient
+
+
+def activate(A, b, f):
+    """Return H = f(A + b)."""
+    return f(A + b)
+
+
+def times_derivative(dH, H, d_f):
+    """Return dA = dH ∘ f′(A), where f′ is written in terms of H = f(A)."""
+    return dH * d_f(H)
+
+
+def add_multiple(V, W, *, factor):
+    """Add factor · W to V."""
+    V += factor * W
 
 
 def apply_mask(H, masks, k):
     """Return H ∘ M_k, or H itself if there is no dropout mask."""
     return H if masks is None or masks[k] is None else H * masks[k]
-
-
-def dropout_masks(rng, dropout, shapes, dtype=np.float32):
-    """Return inverted-dropout masks of these shapes: 0 with probability `dropout`, else 1/(1 − dropout).
-
-    Dividing during training keeps the expected input of a unit unchanged, so that prediction needs no correction
-    (Srivastava et al. 2014, section 10).
-    """
-    scale = np.dtype(dtype).type(1 / (1 - dropout))
-    return [(rng.random(shape, dtype) >= dropout) * scale for shape in shapes]

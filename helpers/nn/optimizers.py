@@ -1,12 +1,10 @@
 """The optimizers and the learning-rate schedules, in order of increasing complexity.
 
-Each optimizer is one function, its update rule, over the vector of all parameters::
-
-    rule(theta, g, t, *state, **hyperparameters)
-
-It updates theta (P,) and its state in place, given the gradient g (P,) and the number t of the update, counted from 1.
-The parameters between ``t`` and ``*`` are the rule's state: vectors like theta, initially zero (`init_state`). The
-parameters after ``*`` are its hyperparameters, with their defaults. In the equations, η is the learning rate.
+Each optimizer is one function, its update rule ``rule(theta, g, t, *state, **hyperparameters)`` over the vector of all
+parameters. It updates theta (P,) and its state in place, given the gradient g (P,) and the number t of the update,
+counted from 1. The parameters between ``t`` and ``*`` are its state: vectors like theta, initially zero. Those after
+``*`` are its hyperparameters with their defaults, η the learning rate; ``loss``, without a default, receives the loss
+of the batch.
 """
 
 import inspect
@@ -14,13 +12,30 @@ import math
 
 import numpy as np
 
-from helpers.nn.validation import Registry
+from helpers.nn.functions import Registry
 
 OPTIMIZERS = Registry("optimizer")
+# Names that mean something else in a training, in a command or in a sweep file
+RESERVED = """
+    activation allow_sample batch_size checkpoint config data dataset decoupled_weight_decay dropout engine epochs
+    flip_probability help hidden_size hooks log log_gradients log_weights max_shift mixup model name num_layers
+    optimizer patience prediction progress receptive_field resume rule rule_options schedule seed test threads
+    wandb_entity wandb_project warmup weight_decay weight_init
+""".split()  # noqa: SIM905
 
 
 def optimizer(rule):
-    """Register the update rule in ``OPTIMIZERS`` under its name (a decorator)."""
+    """Register the update rule in ``OPTIMIZERS`` under its name (a decorator); ValueError if it cannot be one."""
+    spec = inspect.getfullargspec(rule)
+    taken = [name for name in spec.kwonlyargs if name in RESERVED]
+    if taken:
+        raise ValueError(f"{rule.__name__}: {', '.join(taken)} already has another meaning; name it differently")
+    own = {*spec.kwonlyargs} - {"loss"}
+    if spec.args[:3] != ["theta", "g", "t"] or spec.defaults or own != {*hyperparameters(rule)}:
+        raise ValueError(
+            f"{rule.__name__} must have the form rule(theta, g, t, *state, **hyperparameters): each hyperparameter "
+            "with a default; only loss, which receives the loss of the batch, has none"
+        )
     OPTIMIZERS[rule.__name__] = rule
     return rule
 
@@ -37,7 +52,7 @@ def init_state(rule, theta):
 
 def hyperparameters(rule):
     """Return the rule's hyperparameters and their defaults: ``{name: value}``."""
-    return dict(inspect.getfullargspec(rule).kwonlydefaults or {})
+    return dict(rule.__kwdefaults__ or {})
 
 
 @optimizer
@@ -75,30 +90,11 @@ def rmsprop(theta, g, t, v, *, learning_rate=0.001, beta=0.9, epsilon=1e-8):
 
 
 @optimizer
-def adagrad(theta, g, t, v, *, learning_rate=0.01, epsilon=1e-8):
-    """v ← v + g²;  θ ← θ − η g / (√v + ε)      Duchi et al. 2011"""
-    v += g**2
-    theta -= learning_rate * g / (np.sqrt(v) + epsilon)
-
-
-@optimizer
-def adadelta(theta, g, t, v, w, *, learning_rate=1.0, beta=0.9, epsilon=1e-6):
-    """v ← βv + (1−β)g²;  δ = g √(w + ε) / √(v + ε);  w ← βw + (1−β)δ²;  θ ← θ − ηδ      Zeiler 2012, Algorithm 1"""
-    v *= beta
-    v += (1 - beta) * g**2
-    delta = g * np.sqrt((w + epsilon) / (v + epsilon))
-    w *= beta
-    w += (1 - beta) * delta**2
-    theta -= learning_rate * delta
-
-
-@optimizer
 def adam(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
     """m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  θ ← θ − η m̂ / (√v̂ + ε)
 
     Kingma & Ba 2015, Algorithm 1, with m̂ = m/(1−β₁ᵗ) and v̂ = v/(1−β₂ᵗ). As at the end of section
-    2 of the paper, the bias corrections are applied to the scalars: numerator and denominator are
-    multiplied by c = √(1−β₂ᵗ), so that √v̂ + ε becomes √v + cε.
+    2, both parts of the fraction are multiplied by c = √(1−β₂ᵗ): √v̂ + ε becomes √v + cε.
     """
     m *= beta1
     m += (1 - beta1) * g
@@ -112,7 +108,7 @@ def adam(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsi
 def nadam(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
     """m, v, v̂ as in adam;  m̄ = β₁m/(1−β₁ᵗ⁺¹) + (1−β₁)g/(1−β₁ᵗ);  θ ← θ − η m̄ / (√v̂ + ε)
 
-    Dozat 2016, with a constant β₁: Adam with Nesterov's look-ahead. c is as in `adam`.
+    Dozat 2016, without the β₂ in the report's numerator, as in Keras and Optax; c is as in `adam`.
     """
     m *= beta1
     m += (1 - beta1) * g
@@ -123,13 +119,9 @@ def nadam(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, eps
     theta -= learning_rate * c * m_bar / (np.sqrt(v) + c * epsilon)
 
 
-# ---- learning-rate schedules: the factor of η after a fraction p of the training, 0 ≤ p < 1 ----
-
-SCHEDULES = Registry(
+SCHEDULES = Registry(  # the factor of η after a fraction p of the training, 0 ≤ p < 1
     "schedule",
-    {
-        "constant": lambda p: 1.0,
-        # half a cosine wave from 1 towards 0: Loshchilov & Hutter 2017, equation 5, in one cycle
-        "cosine": lambda p: (1 + math.cos(math.pi * p)) / 2,
-    },
+    constant=lambda p: 1.0,
+    # half a cosine wave from 1 towards 0: Loshchilov & Hutter 2017, equation 5, in one cycle
+    cosine=lambda p: (1 + math.cos(math.pi * p)) / 2,
 )

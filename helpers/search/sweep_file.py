@@ -10,15 +10,8 @@ from dataclasses import dataclass
 import yaml
 
 from helpers.data.sources import FOLDERS
-from helpers.nn.config import HYPERPARAMETERS, Config
-from helpers.nn.validation import (
-    check_bool,
-    check_choice,
-    check_float,
-    check_float_or_none,
-    check_int,
-    check_int_or_none,
-)
+from helpers.experiment import checks
+from helpers.experiment.config import hyperparameters
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 METHODS = ("bayes", "random", "grid")
@@ -28,7 +21,7 @@ DISTRIBUTIONS = {  # the keys that each requires
     "q_uniform": ("min", "max", "q"), "log_uniform_values": ("min", "max"),
 }  # fmt: skip
 KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap")
-MAX_CHARACTERS, MAX_DEPTH, MAX_GRID = 100_000, 20, 1_000_000
+MAX_CHARACTERS, MAX_GRID = 100_000, 1_000_000
 WANDB_KEYS = ("program", "command", "project", "entity", "name", "description")
 SUBKEYS = {"metric": ("name", "goal", "target"), "early_terminate": ("type", "min_iter", "eta", "strict")}
 IMPUTE = ("latest", "best", "worst")  # what W&B's search takes as the metric of a run that failed
@@ -36,34 +29,16 @@ IMPUTE = ("latest", "best", "worst")  # what W&B's search takes as the metric of
 
 @dataclass(frozen=True)
 class Sweep:
-    """The content of a sweep.yaml, checked.
+    """The content of a sweep.yaml, checked."""
 
-    Attributes
-    ----------
-    method : {"bayes", "random", "grid"}
-    metric : str
-        A column of the history.
-    goal : {"maximize", "minimize"}
-    target : float or None
-        The search ends when a trial reaches this value of the metric.
-    parameters : dict
-        ``{hyperparameter: {"distribution": …, and "value", "values", or "min", "max" and perhaps "q"}}``
-    early_terminate : dict or None
-        ``{"min_iter": epochs before the first comparison, "eta": 1/eta of the trials continue}``
-    run_cap : int or None
-        Number of trials.
-    ignored : tuple of str
-        Keys that only W&B's server uses.
-    """
-
-    method: str
-    metric: str
-    goal: str
-    target: float | None
-    parameters: dict
-    early_terminate: dict | None
-    run_cap: int | None
-    ignored: tuple
+    method: str  # bayes, random or grid
+    metric: str  # a column of the history
+    goal: str  # maximize or minimize
+    target: float | None  # the search ends when a trial reaches this value of the metric
+    parameters: dict  # {hyperparameter: {"distribution": …, and "value", "values", or "min", "max" and perhaps "q"}}
+    early_terminate: dict | None  # {"min_iter": epochs before the first comparison, "eta": 1/eta of the trials go on}
+    run_cap: int | None  # number of trials
+    ignored: tuple  # keys that only W&B's server uses
 
     @property
     def fingerprint(self):
@@ -71,11 +46,10 @@ class Sweep:
         content = [self.method, self.metric, self.goal, self.parameters, self.early_terminate]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
-    @property
-    def datasets(self):
-        """The data sets that a trial may use."""
-        parameter = self.parameters.get("dataset", {"value": "fashion_mnist"})
-        return tuple(parameter.get("values", [parameter.get("value")]))
+    def choices(self, name, default):
+        """Return the values of a hyperparameter, or the largest one of a range; the default if it is not searched."""
+        parameter = self.parameters.get(name, {"value": default})
+        return parameter.get("values", [parameter.get("value", parameter.get("max"))])
 
     @property
     def grid(self):
@@ -87,12 +61,6 @@ class Sweep:
     def grid_size(self):
         """The number of points of the grid."""
         return math.prod(map(len, self.grid.values()))
-
-    @property
-    def max_epochs(self):
-        """The largest number of epochs that a trial may have."""
-        parameter = self.parameters.get("epochs", {"value": Config.epochs})
-        return max(parameter.get("values", [parameter.get("value", parameter.get("max"))]))
 
 
 def read_sweep(source):
@@ -120,19 +88,17 @@ def read_sweep(source):
 
 
 def read_yaml(path):
-    """Return the content of a YAML file of at most 100 kB; refuse deep nesting, and aliases, which could expand."""
+    """Return the content of a YAML file of at most 100 kB without aliases, which could expand."""
     with open(path, encoding="utf-8") as file:
         text = file.read(MAX_CHARACTERS + 1)
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"the file has more than {MAX_CHARACTERS:,} characters")
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise ValueError(f"lists and mappings are nested more than {MAX_DEPTH} deep")
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("aliases (*name) are not supported; write the values out")
-    return yaml.safe_load(text)
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+        raise ValueError("aliases (*name) are not supported; write the values out")
+    try:
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise ValueError("lists and mappings are nested too deep") from None
 
 
 def parse_sweep(content):
@@ -142,55 +108,62 @@ def parse_sweep(content):
     for key in content:
         if key not in KEYS + WANDB_KEYS:
             raise ValueError(f"{key} is an unknown key; the keys are: {', '.join(KEYS + WANDB_KEYS)}")
-    metric, parameters, early = (content.get(key) for key in ("metric", "parameters", "early_terminate"))
+    metric, parameters = content.get("metric"), content.get("parameters")
     if not isinstance(metric, dict) or "name" not in metric:
         raise ValueError("metric is missing; give it a name, such as val_accuracy, and a goal")
     if not isinstance(parameters, dict) or not parameters:
         raise ValueError("parameters is missing; list hyperparameters, such as optimizer: {values: [adam, nadam]}")
-    if early is not None:
-        if not isinstance(early, dict) or early.get("type") != "hyperband":
-            raise ValueError(f"early_terminate={early!r} must have type: hyperband")
-        early_checked = {
-            "min_iter": check_int("early_terminate.min_iter", early.get("min_iter", 1)),
-            "eta": check_int("early_terminate.eta", early.get("eta", 3), ge=2),
-        }
-    check_choice("metric.impute", metric.get("impute", "worst"), IMPUTE)
+    checks.check_choice("metric.impute", metric.get("impute", "worst"), IMPUTE)
+    early, loose = parse_early_terminate(content.get("early_terminate"))
     ignored = [key for key in content if key in WANDB_KEYS]
     for name, known in SUBKEYS.items():
         ignored += [f"{name}.{key}" for key in content.get(name) or () if key not in known]
-    if early and not check_bool("early_terminate.strict", early.get("strict", True)):
-        ignored.append("early_terminate.strict")  # the local search compares the values at the same epoch: it is strict
     sweep = Sweep(
-        method=check_choice("method", content.get("method"), METHODS),
-        metric=check_choice("metric.name", metric["name"], METRICS),
-        goal=check_choice("metric.goal", metric.get("goal", "minimize"), GOALS),
-        target=check_float_or_none("metric.target", metric.get("target")),
+        method=checks.check_choice("method", content.get("method"), METHODS),
+        metric=checks.check_choice("metric.name", metric["name"], METRICS),
+        goal=checks.check_choice("metric.goal", metric.get("goal", "minimize"), GOALS),
+        target=checks.check_float_or_none("metric.target", metric.get("target")),
         parameters={name: parse_parameter(name, parameter) for name, parameter in parameters.items()},
-        early_terminate=None if early is None else early_checked,
-        run_cap=check_int_or_none("run_cap", content.get("run_cap")),
-        ignored=tuple(ignored),
+        early_terminate=early,
+        run_cap=checks.check_int_or_none("run_cap", content.get("run_cap")),
+        ignored=(*ignored, *loose),
     )
+    for name, parameter in sweep.parameters.items():
+        if sweep.method == "grid" and parameter["distribution"] not in ("constant", "categorical"):
+            raise ValueError(f"parameters.{name} has infinitely many values; method grid needs value or values")
     if sweep.method == "grid" and sweep.grid_size > MAX_GRID:
         raise ValueError(
             f"the grid has {sweep.grid_size:,} points; method grid allows {MAX_GRID:,}: use random or bayes"
         )
-    for name, parameter in sweep.parameters.items():
-        if sweep.method == "grid" and parameter["distribution"] not in ("constant", "categorical"):
-            raise ValueError(f"parameters.{name} has infinitely many values; method grid needs value or values")
     return sweep
+
+
+def parse_early_terminate(early):
+    """Return the checked numbers of early_terminate, or None; and the key that only W&B's server uses, if it is there.
+
+    The local search compares the values of trials at the same epoch, which W&B calls strict.
+    """
+    if early is None:
+        return None, ()
+    if not isinstance(early, dict) or early.get("type") != "hyperband":
+        raise ValueError(f"early_terminate={early!r} must have type: hyperband")
+    strict = checks.check_bool("early_terminate.strict", early.get("strict", True))
+    min_iter = checks.check_int("early_terminate.min_iter", early.get("min_iter", 1))
+    eta = checks.check_int("early_terminate.eta", early.get("eta", 3), ge=2)
+    return {"min_iter": min_iter, "eta": eta}, () if strict else ("early_terminate.strict",)
 
 
 def parse_parameter(name, parameter):
     """Return the parameter with its distribution spelled out and every value checked."""
-    where = f"parameters.{name}"
-    if name not in (*HYPERPARAMETERS, "dataset"):
-        raise ValueError(f"{where} is unknown; the hyperparameters are: dataset, {', '.join(HYPERPARAMETERS)}")
+    where, known = f"parameters.{name}", hyperparameters()
+    if name not in (*known, "dataset"):
+        raise ValueError(f"{where} is unknown; the hyperparameters are: dataset, {', '.join(known)}")
     if not isinstance(parameter, dict):
         raise ValueError(f"{where}={parameter!r} must have keys such as value, values, or min and max")
     integers = all(isinstance(parameter.get(key), int) for key in ("min", "max"))
     implied = "constant" if "value" in parameter else "categorical" if "values" in parameter else None
     implied = implied or ("int_uniform" if integers else "uniform")
-    distribution = check_choice(f"{where}.distribution", parameter.get("distribution", implied), DISTRIBUTIONS)
+    distribution = checks.check_choice(f"{where}.distribution", parameter.get("distribution", implied), DISTRIBUTIONS)
     needed = DISTRIBUTIONS[distribution]
     if set(parameter) - {"distribution"} != set(needed):
         present = ", ".join(map(str, parameter)) or "nothing"
@@ -202,30 +175,23 @@ def parse_parameter(name, parameter):
         if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d{1,4}", value):
             mantissa, exponent = value.lower().split("e")
             raise ValueError(f"{where}: YAML reads {value} as text; write {mantissa}.0e{int(exponent):+}")
-        check_value(name, value)
+        if name == "dataset":
+            checks.check_choice(name, value, FOLDERS)
+        else:  # whether hidden_size fits num_layers is known only when a trial combines the two
+            known[name].check(name, value)
     if "min" in needed:
-        check_range(where, name, distribution, **{key: parameter[key] for key in needed})
+        kind = str if name == "dataset" else known[name].type
+        check_range(where, kind, distribution, **{key: parameter[key] for key in needed})
     return {"distribution": distribution, **{key: parameter[key] for key in needed}}
 
 
-def check_value(name, value):
-    """Raise ValueError if the hyperparameter may not have this value."""
-    if name == "dataset":
-        check_choice(name, value, FOLDERS)
-    elif name == "hidden_size":  # whether it fits num_layers is known only when a trial combines the two
-        Config(num_layers=len(value) if isinstance(value, list) else 1, hidden_size=value)
-    else:
-        Config(**{name: value})
-
-
-def check_range(where, name, distribution, min, max, q=1):
-    """Raise ValueError if the hyperparameter may not have this range."""
-    kind = str if name == "dataset" else HYPERPARAMETERS[name].type
+def check_range(where, kind, distribution, min, max, q=1):
+    """Raise ValueError if a hyperparameter of this type may not have this range."""
     allowed = {float: ("uniform", "q_uniform", "log_uniform_values"), str: ()}.get(kind, ("int_uniform",))
     if distribution not in allowed:
         raise ValueError(f"{where} cannot be {distribution}; use {' or '.join(allowed) or 'values'}")
     for key, value in {"min": min, "max": max, "q": q}.items():
-        check_float(f"{where}.{key}", value)
+        checks.check_float(f"{where}.{key}", value)
     if min >= max:
         raise ValueError(f"{where}: min={min} must be below max={max}")
     if q <= 0 or (min <= 0 and distribution == "log_uniform_values"):

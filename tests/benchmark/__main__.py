@@ -22,7 +22,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from helpers.nn.threads import choose_threads
+from helpers.speed.threads import choose_threads
 from tests.benchmark.contestants import CONTESTANTS
 from tests.benchmark.processes import contest, spin, train_on
 
@@ -202,11 +202,11 @@ def show_rest():
     memory = "\nprint(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
     load = "from helpers.data import load_data; data = load_data(); "
     evaluation = (
-        load + "from helpers.nn import intial_weights, predict; "
+        load + "from helpers.nn import intial_weights; from helpers.experiment.metrics import predict; "
         "p = intial_weights(3, 128); predict(p, data.x_train, activation='ReLU'); started = time.perf_counter(); "
         "predict(p, data.x_train, activation='ReLU')"
     )
-    train = load + "from helpers.nn import model_train; model_train(data, epochs=2)"
+    train = load + "from helpers import model_train; model_train(data, epochs=2)"
     print("\n| | |\n|---|---|")
     for label, code in {
         "`import helpers.nn`": "import helpers.nn",

@@ -13,28 +13,32 @@ from types import SimpleNamespace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from helpers.nn import Config, Trainer
-from helpers.nn import predict as network_predict
-from helpers.nn.network import count_params, unflatten
-from helpers.nn.training import progress_bar
+from helpers.experiment.config import Config
+from helpers.experiment.metrics import predict as network_predict
+from helpers.experiment.run import Recording, initial_state, make_engine, progress_bar
+from helpers.experiment.stopping import Flag
+from helpers.nn import Params, loop
+from helpers.nn.network import count_params
+from helpers.speed.threads import choose_threads
 
 RATES = {"nadam": 1e-3, "sgd": 0.1}
 
 
 def this_project(sizes, batch_size, optimizer, X, Y, engine="numba", threads=None):
+    """A training as `model_train` does it, one epoch at a time and without validation."""
     data = SimpleNamespace(x_train=X, y_train=Y, x_val=None, y_val=None)
-    trainer = Trainer(
-        data,
-        Config(
-            batch_size=batch_size, optimizer=optimizer, learning_rate=RATES[optimizer],
-            num_layers=len(sizes) - 2, hidden_size=sizes[1:-1],
-        ),
-        engine=engine,
-        threads=threads,
-    )  # fmt: skip
-    bar = progress_bar(False, "batch")
-    threadpool_limits(trainer.threads, "blas")
-    return lambda: trainer.train_epoch(1, bar), lambda X: network_predict(trainer.params, X, activation="ReLU")
+    config = Config(batch_size=batch_size, optimizer=optimizer, num_layers=len(sizes) - 2, hidden_size=sizes[1:-1])
+    state, engine = initial_state(data, config), make_engine(engine)
+    hooks = Recording(data, config, state, engine, Flag(), progress_bar(False, "batch"))
+    threadpool_limits(threads or choose_threads(sizes, batch_size), "blas")
+
+    def epoch():
+        loop.train(
+            state, X, Y, config.rule, learning_rate=RATES[optimizer], epochs=len(hooks.history) + 1,
+            batch_size=batch_size, hooks=hooks, engine=engine,
+        )  # fmt: skip
+
+    return epoch, lambda X: network_predict(state.params, X, activation=config.activation)
 
 
 def this_project_numpy(*arguments):
@@ -44,7 +48,7 @@ def this_project_numpy(*arguments):
 
 def matrix_products(sizes, batch_size, optimizer, X, Y):
     """The floor: the matrix products of an epoch and nothing else, in the layouts of helpers/nn/network.py."""
-    params, gradient = (unflatten(np.full(count_params(sizes), 0.01, np.float32), sizes) for _ in range(2))
+    params, gradient = (Params(np.full(count_params(sizes), 0.01, np.float32), sizes) for _ in range(2))
     H, dH, dA = ([np.full((batch_size, d), 0.01, np.float32) for d in sizes[1:]] for _ in range(3))
 
     def epoch():

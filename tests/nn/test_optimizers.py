@@ -1,4 +1,4 @@
-"""The optimizers against the papers' equations, an independent library and each other, all from one table."""
+"""The optimizers against the papers' equations, an independent library and each other; new rules."""
 
 import inspect
 import re
@@ -9,9 +9,11 @@ import optax
 import pytest
 from jax import config
 
+from helpers import train
+from helpers.experiment.config import OWN, RULES, Config
+from helpers.experiment.run import TrainingDiverged, model_train
 from helpers.nn import optimizers
-from helpers.nn.optimizers import OPTIMIZERS, hyperparameters, init_state, state_names
-from helpers.nn.training import TrainingDiverged, model_train
+from helpers.nn.optimizers import OPTIMIZERS, RESERVED, hyperparameters, init_state, optimizer
 from tests.support import textbook
 
 config.update("jax_enable_x64", True)
@@ -68,11 +70,6 @@ def run(rule, steps, dtype=np.float64, **values):
     return theta
 
 
-def test_table_has_every_optimizer():
-    assert list(TABLE) == list(OPTIMIZERS)
-    assert {"sgd", "momentum", "nag", "rmsprop", "adagrad", "adadelta", "adam", "nadam"} <= vars(textbook).keys()
-
-
 @pytest.mark.parametrize("rule", [rule for rule in OPTIMIZERS.values() if hasattr(textbook, rule.__name__)])
 def test_optimizer_matches_textbook(rule):
     values, _ = TABLE[rule.__name__]
@@ -83,23 +80,13 @@ def test_optimizer_matches_textbook(rule):
 
 @every_rule
 def test_optimizer_matches_optax(rule, values, reference):
-    optimizer = reference(values)
+    transformation = reference(values)
     theta = INITIAL
-    state = optimizer.init(theta)
+    state = transformation.init(theta)
     for _ in range(50):
-        updates, state = optimizer.update(gradient(theta), state, theta)
+        updates, state = transformation.update(gradient(theta), state, theta)
         theta = theta + np.asarray(updates)
     np.testing.assert_allclose(run(rule, 50, **values), theta, rtol=0, atol=1e-12)
-
-
-@every_rule
-def test_optimizer_reaches_minimum(rule, values, reference):
-    theta, state = INITIAL.copy(), init_state(rule, INITIAL)
-    initial_rate = 1.0 if rule.__name__ in ("adagrad", "adadelta") else 0.02  # these two reduce their steps themselves
-    for t in range(1, 2001):
-        rate = initial_rate / (1 + t / 100)
-        rule(theta, (0.5 + CURVATURE) * theta, t, *state, **(values | {"learning_rate": rate}))
-    assert abs(theta).max() < 0.02
 
 
 @every_rule
@@ -113,50 +100,6 @@ def test_optimizer_keeps_dtype_and_gradient(rule, values, reference):
     np.testing.assert_allclose(run(rule, 10, np.float32, **values), run(rule, 10, **values), atol=1e-5)
 
 
-@every_rule
-def test_optimizer_zero_gradient_no_step(rule, values, reference):
-    theta = INITIAL.copy()
-    rule(theta, np.zeros(12), 1, *init_state(rule, theta), **values)
-    np.testing.assert_array_equal(theta, INITIAL)
-
-
-@every_rule
-def test_optimizer_hyperparameters_have_defaults(rule, values, reference):
-    assert set(hyperparameters(rule)) == set(values)
-    assert inspect.getdoc(rule).count("←") >= 1
-
-
-@every_rule
-def test_optimizer_misspelt_hyperparameter_refused(rule, values, reference):
-    with pytest.raises(TypeError, match="learning_rat"):
-        rule(INITIAL.copy(), INITIAL, 1, *init_state(rule, INITIAL), learning_rat=0.1)
-
-
-def test_state_names_of_each_optimizer():
-    """A checkpoint stores the state under these names."""
-    names = {
-        "sgd": [], "momentum": ["u"], "nag": ["u"], "rmsprop": ["v"], "adagrad": ["v"], "adadelta": ["v", "w"],
-        "adam": ["m", "v"], "nadam": ["m", "v"],
-    }  # fmt: skip
-    assert {name: state_names(OPTIMIZERS[name]) for name in names} == names
-
-
-EQUIVALENT = {
-    "momentum with β = 0 and sgd": (("momentum", {"momentum": 0}), ("sgd", {})),
-    "nag with β = 0 and sgd": (("nag", {"momentum": 0}), ("sgd", {})),
-    "nadam and adam with β₁ = 0": (("nadam", {"beta1": 0, "beta2": 0.9}), ("adam", {"beta1": 0, "beta2": 0.9})),
-    "rmsprop with β = 0 and adam with β₁ = β₂ = 0": (("rmsprop", {"beta": 0}), ("adam", {"beta1": 0, "beta2": 0})),
-}
-
-
-@pytest.mark.parametrize("pair", EQUIVALENT)
-def test_optimizer_special_case_equals_other_optimizer(pair):
-    (name, values), (other, other_values) = EQUIVALENT[pair]
-    a = run(OPTIMIZERS[name], 30, learning_rate=0.01, **values)
-    b = run(OPTIMIZERS[other], 30, learning_rate=0.01, **other_values)
-    np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
-
-
 def test_optimizer_defaults():
     """The defaults are those of the papers, or of Keras."""
     rate = {"learning_rate": 0.01}
@@ -167,38 +110,14 @@ def test_optimizer_defaults():
         "adadelta": {"learning_rate": 1, "beta": 0.9, "epsilon": 1e-6},
         "adam": adaptive | {"beta1": 0.9, "beta2": 0.999}, "nadam": adaptive | {"beta1": 0.9, "beta2": 0.999},
     }  # fmt: skip
-    assert {name: hyperparameters(OPTIMIZERS[name]) for name in defaults} == defaults
-
-
-def test_optimizers_registered_under_function_name():
-    assert all(getattr(optimizers, name) is rule for name, rule in OPTIMIZERS.items())
-
-
-def test_optimizers_lookup_ignores_case_and_lists_choices():
-    assert OPTIMIZERS["NAdam"] is optimizers.nadam
-    with pytest.raises(
-        ValueError, match=r"optimizer='eve'.*sgd, momentum, nag, rmsprop, adagrad, adadelta, adam, nadam"
-    ):
-        OPTIMIZERS["eve"]
-
-
-def test_cosine_schedule_values():
-    cosine = optimizers.SCHEDULES["cosine"]
-    assert [cosine(p) for p in (0, 1 / 3, 1 / 2, 1)] == pytest.approx([1, 3 / 4, 1 / 2, 0])
-
-
-def test_rmsprop_with_bias_correction_equals_adam_without_momentum():
-    """The factor √(1−βᵗ) on η and on ε in step t adds Adam's bias correction to RMSprop."""
-    theta, state, beta = INITIAL.copy(), init_state(OPTIMIZERS["rmsprop"], INITIAL), 0.9
-    for t in range(1, 31):
-        c = np.sqrt(1 - beta**t)
-        OPTIMIZERS["rmsprop"](theta, gradient(theta), t, *state, learning_rate=0.01 * c, beta=beta, epsilon=1e-6 * c)
-    expected = run(OPTIMIZERS["adam"], 30, learning_rate=0.01, beta1=0, beta2=beta, epsilon=1e-6)
-    np.testing.assert_allclose(theta, expected, rtol=0, atol=1e-12)
+    assert {name: hyperparameters(rule) for name, rule in OPTIMIZERS.items()} == defaults
+    assert sorted(TABLE) == sorted(OPTIMIZERS)
+    assert OPTIMIZERS["Adam"] is OPTIMIZERS.get("Adam") is optimizers.adam
+    assert "Adam" in OPTIMIZERS
 
 
 @pytest.fixture
-def restore_optimizers():
+def new_rules():
     """Restore the registry after a test that adds an optimizer."""
     before = dict(OPTIMIZERS)
     yield
@@ -206,43 +125,110 @@ def restore_optimizers():
     OPTIMIZERS.update(before)
 
 
-@pytest.mark.usefixtures("restore_optimizers")
-def test_readme_optimizer_matches_optax_and_learns(data):
-    """The example of the README, Lion: the function and its row of TABLE, as printed, in fewer than 15 lines."""
+@pytest.mark.usefixtures("new_rules")
+def test_optimizers_of_the_readme_match_optax_and_learn(data):
+    """Lion, and AdamW with a hyperparameter of its own, as printed."""
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    function, row = (next(block for block in blocks if word in block) for word in ("@optimizer", "optax.lion"))
-    assert len((function + row).splitlines()) + 1 < 15
-    exec(function, vars(optimizers).copy())
-    values, reference = eval("{" + row + "}")["lion"]
-    test_optimizer_matches_optax(OPTIMIZERS["lion"], values, reference)
-    _, history = model_train(data, epochs=20, optimizer="Lion", learning_rate=0.003)
+    namespace = {"data": data}
+    exec(
+        next(code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "@optimizer" in code), namespace
+    )
+    assert namespace["history"].attrs["config"]["decay"] == 0.1
+    values = {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.9}
+    for name, own, reference in (("lion", {}, optax.lion), ("adamw", {"decay": 0.2}, optax.adamw)):
+        expected = reference(0.01, b1=0.8, b2=0.9, weight_decay=own.get("decay", 0))
+        test_optimizer_matches_optax(OPTIMIZERS[name], values | own, lambda h, expected=expected: expected)
+    for name in ("Lion", "AdamW"):
+        _, history = model_train(data, epochs=20, optimizer=name, learning_rate=0.003)
+        assert history["val_accuracy"].max() > 0.95
+    with pytest.raises(ValueError, match="decay='x' must be a finite number"):
+        model_train(data, optimizer="adamw", decay="x")
+
+
+def eve(
+    theta, g, t, m, v, d, f, *, loss, learning_rate=0.001, beta1=0.9, beta2=0.999, beta3=0.999, c=10.0, epsilon=1e-8
+):
+    """Koushik & Hayashi 2016: Adam's step, divided by a moving average d of the relative change of the loss"""
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * g**2
+    change = np.clip(np.abs(loss - f) / np.maximum(np.minimum(loss, f), 1e-30), 1 / c, c)
+    d[:] = beta3 * d + (1 - beta3) * change if t > 1 else 1
+    f[:] = loss
+    theta -= learning_rate * m / (1 - beta1**t) / (d * (np.sqrt(v / (1 - beta2**t)) + epsilon))
+
+
+@pytest.mark.usefixtures("new_rules")
+def test_new_optimizer_with_loss_and_own_hyperparameters(data):
+    """They have the rule's defaults, can be given, and are checked."""
+    optimizer(eve)
+    params, history = model_train(data, epochs=20, optimizer="Eve", learning_rate=0.01)
     assert history["val_accuracy"].max() > 0.95
+    config = history.attrs["config"]
+    assert (config["beta3"], config["c"], config["loss"], config["momentum"]) == (0.999, 10.0, "cross_entropy", None)
+    other, history = model_train(data, epochs=20, optimizer="eve", learning_rate=0.01, beta3=0.5, c=3)
+    assert (history.attrs["config"]["beta3"], history.attrs["config"]["c"]) == (0.5, 3.0)
+    assert (params.theta != other.theta).any()
+    for value in ("x", np.nan, True):
+        with pytest.raises(ValueError, match=f"c={value!r} must be a finite number"):
+            model_train(data, optimizer="eve", c=value)
+    assert Config(optimizer="adam").c is None
 
 
-def own_hyperparameter(theta, g, t, *, learning_rate=0.01, rho=0.5):
-    theta -= rho * learning_rate * g
+@pytest.mark.usefixtures("new_rules")
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+def test_new_optimizer_with_unusual_names(data, engine):
+    """Those of parameters and variables of the functions on the way, among them."""
+
+    @optimizer
+    def unusual(theta, g, t, i, v_g, *, function=0.02, self=1.0, state=1.0, s0=1.0, c1=1.0, X=1.0, options=1.0, nest=1):
+        theta -= function * s0 * c1 * self * state * X * options * nest * g
+        i += g
+        v_g += i
+
+    values = {"epochs": 2, "hidden_size": 8, "engine": engine}
+    ours, _ = model_train(data, **values, optimizer="unusual", s0=2.0, self=0.5)
+    expected, _ = model_train(data, **values, optimizer="sgd", learning_rate=0.02)
+    np.testing.assert_allclose(ours.theta, expected.theta, rtol=1e-12)
 
 
-def no_hyperparameters(theta, g, t):
-    theta -= 0.01 * g
-
-
-@pytest.mark.usefixtures("restore_optimizers")
-@pytest.mark.parametrize("rule", [own_hyperparameter, no_hyperparameters])
-def test_new_optimizer_with_hyperparameters_unknown_to_config(data, rule):
-    """A hyperparameter that is not in Config keeps the rule's default; a rule may have none at all."""
-    optimizers.optimizer(rule)
-    _, history = model_train(data, epochs=2, optimizer=rule.__name__)
-    assert history["train_loss"].iloc[1] < history["train_loss"].iloc[0]
-
-
-@pytest.mark.usefixtures("restore_optimizers")
+@pytest.mark.usefixtures("new_rules")
 def test_new_optimizer_without_learning_rate_can_diverge(data):
-    @optimizers.optimizer
+    @optimizer
     def explode(theta, g, t):
         theta *= -1e300
 
     with pytest.raises(TrainingDiverged, match="epoch 1") as caught:
         model_train(data, epochs=2, optimizer="explode", decoupled_weight_decay=0.1)
     assert caught.value.learning_rate is None
+
+
+@pytest.mark.usefixtures("new_rules")
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [(f"theta, g, t, *, rate=0.1, {name}=0.1", f"{name} already has another meaning") for name in RESERVED]
+    + [
+        (parameters, r"must have the form rule\(theta, g, t, \*state, \*\*hyperparameters")
+        for parameters in (
+            "theta, g, t, *, loss=0.1", "theta, g, t, *, rate", "theta, g, m", "theta, g, t, m, rate=0.1",
+        )
+    ],
+)  # fmt: skip
+def test_rule_of_another_form_refused_when_registered(parameters, message):
+    namespace = {}
+    exec(f"def mine({parameters}): pass", namespace)
+    with pytest.raises(ValueError, match=f"mine:? {message}"):
+        optimizer(namespace["mine"])
+    assert "mine" not in OPTIMIZERS
+
+
+def test_reserved_names_are_those_of_all_options():
+    """A new hyperparameter, argument of model_train or flag of the command must be added to RESERVED."""
+    own = {*OWN} - {"loss"}  # which a rule may receive
+    arguments = {*inspect.signature(model_train).parameters} - {"hyperparameters"}
+    flags = {*vars(train.build_parser().parse_args([]))} - {"loss", *RULES}
+    attributes = {name for name, member in vars(Config).items() if isinstance(member, property)}
+    others = {"config", "help", "hooks", "name"}
+    assert len(RESERVED) == len({*RESERVED})
+    assert {*RESERVED} == own | arguments | flags | attributes | others

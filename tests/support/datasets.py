@@ -1,10 +1,8 @@
 """Data for the tests."""
 
 import numpy as np
-import pytest
 
 from helpers.data import Dataset, one_hot, sources
-from helpers.nn.training import progress_bar
 
 
 def sample_arrays(dataset):
@@ -28,13 +26,3 @@ def blobs(N=200, inputs=20, classes=10, seed=0, dtype=np.float64, validation=Tru
     x_test, y_test = part(N // 2)
     names = tuple(str(c) for c in range(classes))
     return Dataset(x_train, y_train, x_val, y_val, x_test, y_test, names, "synthetic", "blobs", False)
-
-
-def batches(trainer, epochs=1):
-    """Return the sample indices of each step of `epochs` epochs; the steps themselves are not taken."""
-    seen = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "step", lambda index: seen.append(index) or (trainer.data.y_train[index],) * 2)
-        for epoch in range(1, epochs + 1):
-            trainer.train_epoch(epoch, progress_bar(False, "batch"))
-    return seen

@@ -4,7 +4,6 @@ FUZZ_CASES sets the number of cases of each fuzz test, 300 by default.
 """
 
 import contextlib
-import dataclasses
 import os
 import warnings
 
@@ -12,14 +11,14 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from helpers.nn.config import Config
+from helpers.experiment.config import hyperparameters
 
 many = settings(
     max_examples=int(os.environ.get("FUZZ_CASES", 300)), deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 
-FIELDS = [field.name for field in dataclasses.fields(Config)]
+FIELDS = list(hyperparameters())
 
 numbers = st.one_of(
     st.integers(-3, 12), st.integers(), st.floats(), st.floats(0, 1), st.sampled_from([1e-8, 1e3, 1e38, 1e300, 2**70])

@@ -1,0 +1,12 @@
+"""What a real training adds around the loop of `helpers.nn`.
+
+run.py             model_train and train_each: hyperparameters, loop, validation, best epoch
+config.py          the hyperparameters: default, limits, flag, help
+checks.py          checks of arguments
+augmentation.py    flips, shifts, mixup
+regularization.py  dropout, local receptive fields
+optimizers.py      two more update rules
+metrics.py         predictions and scores
+checkpoint.py      files of a training state and of a trained network
+stopping.py        the stop button, Ctrl-C and SIGTERM
+"""

@@ -1,0 +1,248 @@
+"""The checks of the notebook's exercises.
+
+A check runs the student's function, compares it with a numerical derivative or a reference, and prints what is wrong in
+words; it raises nothing, so that a notebook with open exercises runs to its end.
+"""
+
+import functools
+import inspect
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+
+from helpers.experiment.run import TrainingDiverged, model_train
+from helpers.nn import functions
+from helpers.nn.initialization import intial_weights
+from helpers.nn.network import forward_propagation
+from helpers.nn.optimizers import init_state
+
+
+def check(compare):
+    """Turn a function that returns a problem in words, or None, into a check that prints the result."""
+
+    @functools.wraps(compare)
+    def run(*arguments, **keywords):
+        try:
+            problem = compare(*arguments, **keywords)
+        except Exception as error:  # whatever the student's code raises
+            problem = f"your code raises {type(error).__name__}: {error}."
+        print(f"Not yet: {problem}" if problem else "Correct.")
+
+    return run
+
+
+def difference(name, value, expected, N=1):
+    """Return in words how an array differs from the expected one; None if it does not."""
+    if value is None:
+        return f"{name} is None. Does the function end with `return`?"
+    value = np.asarray(value)
+    if value.shape != expected.shape:
+        hint = "Did you swap the two factors of the product, or forget a transpose?"
+        if value.ndim != expected.ndim:
+            hint = "Over which axis must the sum run, and is keepdims needed?"
+        return f"{name} has the shape {value.shape}; it must have {expected.shape}. {hint}"
+    if not np.isfinite(value).all():
+        return f"{name} contains NaN or infinity."
+    close = functools.partial(np.allclose, rtol=1e-4, atol=1e-7)
+    if close(value, expected):
+        return None
+    if close(-value, expected):
+        return f"{name} has the wrong sign."
+    if N > 1 and close(value, N * expected):
+        return f"{name} is {N} times too large, and there are {N} samples: the factor 1/N is missing."
+    if N > 1 and close(N * value, expected):
+        return f"{name} is {N} times too small, and there are {N} samples: the factor 1/N occurs once too often."
+    i = np.unravel_index(abs(value - expected).argmax(), value.shape)
+    place = f"[{', '.join(map(str, i))}]" if i else ""
+    return f"{name}{place} is {value[i]:.6g}; the numerical derivative is {expected[i]:.6g}."
+
+
+def numerical_gradient(loss, theta, epsilon=1e-6):
+    """Return the central differences (L(θᵢ + ε) − L(θᵢ − ε)) / 2ε for each entry of `theta`, which is restored."""
+    gradient = np.empty_like(theta)
+    for i in np.ndindex(theta.shape):
+        value = theta[i]
+        theta[i] = value + epsilon
+        upper = loss()
+        theta[i] = value - epsilon
+        gradient[i] = (upper - loss()) / (2 * epsilon)
+        theta[i] = value
+    return gradient
+
+
+@check
+def check_derivative(f, derivative):
+    """Check a derivative that is written in terms of the output H = f(A) of the function."""
+    A = np.linspace(-3, 3, 13)
+    H, expected = f(A), (f(A + 1e-6) - f(A - 1e-6)) / 2e-6
+    value = derivative(H.copy())
+    problem = difference("the derivative", value, expected)
+    if problem is None or value is None or np.shape(value) != A.shape:
+        return problem
+    if np.allclose(derivative(A.copy()), expected, rtol=1e-4):
+        return "your formula is right in terms of a; write it in terms of h = f(a)."
+    i = abs(value - expected).argmax()
+    at = f"at a = {A[i]:g}, where h = {H[i]:.4f}, it is {value[i]:.4f}; the numerical derivative is {expected[i]:.4f}."
+    return at if problem.startswith("the derivative[") else problem
+
+
+@check
+def check_number(value, expected, hint, tolerance=0.005):
+    """Check a number; `hint` is printed if it is wrong."""
+    if not np.isscalar(value) or isinstance(value, str):
+        return f"{value!r} is not a number."
+    return None if math.isclose(value, expected, rel_tol=tolerance) else f"{value:.6g} is not the answer. {hint}"
+
+
+@check
+def check_standard_deviation(deviation, width, layers=10):
+    """Check a standard deviation of the weights for a network of ReLU layers of one width."""
+    rng = np.random.default_rng(0)
+    H = rng.normal(size=(500, width))
+    before = np.sqrt(np.mean(H**2))
+    for _ in range(layers):
+        H = np.maximum(H @ rng.normal(0, deviation, (width, width)), 0)
+    ratio = float(np.sqrt(np.mean(H**2)) / before)
+    if 0.5 < ratio < 1.5:
+        return None
+    direction = "grow" if ratio > 1 else "shrink"
+    return f"with {deviation:g} the activations {direction} to {ratio:.2g} times their size in {layers} layers."
+
+
+@check
+def check_output_gradient(function):
+    """Check the gradient of the cross-entropy with respect to the logits, a function of Ŷ and Y."""
+    rng = np.random.default_rng(0)
+    A, Y = rng.normal(size=(5, 3)), np.eye(3)[[0, 1, 2, 1, 0]]
+    expected = numerical_gradient(lambda: functions.cross_entropy(functions.softmax(A), Y), A)
+    return difference("dA", function(functions.softmax(A), Y), expected, N=5)
+
+
+@check
+def check_layer_gradients(function):
+    """Check the backward pass of one affine layer, a function of H, W and dA that returns dW, db and dH."""
+    rng = np.random.default_rng(0)
+    H, W, b, dA = (rng.normal(size=shape) for shape in ((5, 4), (4, 3), 3, (5, 3)))
+    result = function(H.copy(), W.copy(), dA.copy())
+    if not isinstance(result, tuple) or len(result) != 3:
+        return "the function must return three arrays: return dW, db, dH"
+    for name, value, array in zip(("dW", "db", "dH"), result, (W, b, H), strict=True):
+        expected = numerical_gradient(lambda: float(np.sum(dA * (H @ W + b))), array)
+        problem = difference(name, value, expected, N=5)
+        if problem:
+            return problem
+    return None
+
+
+@check
+def check_backward(function):
+    """Check a whole backward pass, a function of params, H and Y that returns [(dW_1, db_1), …]."""
+    rng = np.random.default_rng(0)
+    params = intial_weights(3, 6, "He", inputs=6, classes=6, dtype=np.float64)
+    params.theta[:] += rng.normal(0, 0.1, params.theta.size)
+    X, Y = rng.normal(size=(5, 6)), np.eye(6)[[0, 1, 2, 3, 5]]
+
+    def loss():
+        return functions.cross_entropy(forward_propagation(params, X, "ReLU")[-1], Y)
+
+    gradients = function(params, forward_propagation(params, X, "ReLU"), Y)
+    correct = []
+    for k in reversed(range(len(params.layers))):
+        for name, value, array in zip(("dW", "db"), gradients[k], params.layers[k], strict=True):
+            problem = difference(f"{name}_{k + 1}", value, numerical_gradient(loss, array), N=5)
+            if problem:
+                return problem + (f" ({', '.join(correct)} are correct.)" if correct else "")
+            correct.append(f"{name}_{k + 1}")
+    return None
+
+
+def eve(
+    theta, g, t, m, v, d, f, *, loss, learning_rate=0.001, beta1=0.9, beta2=0.999, beta3=0.999, c=10.0, epsilon=1e-8
+):
+    """Eve: d ← β₃d + (1−β₃) clip(|L − f| / min(L, f), 1/c, c);  θ ← θ − (η/d) m̂ / (√v̂ + ε).
+
+    Hayashi, Koushik & Neubig 2016, with L* = 0. m̂ and v̂ are those of Adam, and d = 1 for t = 1. `loss` is L of
+    this step; d and f, the loss of the step before, hold the same number in every entry.
+    """
+    m[:] = beta1 * m + (1 - beta1) * g
+    v[:] = beta2 * v + (1 - beta2) * g**2
+    if t == 1:
+        d[:] = 1
+    else:
+        d[:] = beta3 * d + (1 - beta3) * np.clip(abs(loss - f) / np.minimum(loss, f), 1 / c, c)
+    f[:] = loss
+    m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+    theta -= learning_rate / d * m_hat / (np.sqrt(v_hat) + epsilon)
+
+
+@check
+def check_optimizer(rule, reference=eve, **hyperparameters):
+    """Check an update rule against a reference with the same signature, step by step."""
+    rng = np.random.default_rng(0)
+    ours, theirs = (SimpleNamespace(theta=np.array([1.0, -2.0, 3.0])) for _ in range(2))
+    ours.state, theirs.state = init_state(rule, ours.theta), init_state(reference, theirs.theta)
+    names = list(inspect.signature(rule).parameters)[3 : 3 + len(ours.state)]
+    for t, loss in enumerate((2.0, 1.0, 15.0, 14.9, 3.0), 1):  # their changes are in, above and below Eve's clip
+        g, before = rng.normal(size=3), ours.theta.copy()
+        if "loss" in inspect.signature(reference).parameters:
+            hyperparameters["loss"] = loss
+        rule(ours.theta, g.copy(), t, *ours.state, **hyperparameters)
+        reference(theirs.theta, g.copy(), t, *theirs.state, **hyperparameters)
+        unchanged = [name for name, array in zip(names, ours.state, strict=True) if not array.any()]
+        if np.array_equal(ours.theta, before):
+            text = (
+                "theta has not changed. Update it in place, with `theta -= …` or `theta[:] = …`; `theta = theta - …` "
+            )
+            return text + "only binds the name to a new array."
+        if unchanged:
+            return f"the state {', '.join(unchanged)} is still zero after the update. Update it in place: `m[:] = …`."
+        for name, array, expected in zip(names, ours.state, theirs.state, strict=True):
+            if not np.allclose(array, expected, rtol=1e-6):
+                i = abs(array - expected).argmax()
+                values = f"{name}[{i}] is {array[i]:.6g}; it must be {expected[i]:.6g}"
+                return f"after update {t}, {values}. Is the equation complete, and is {name} updated in place?"
+        step, expected = ours.theta - before, theirs.theta - before
+        if np.allclose(-step, expected, rtol=1e-5):
+            return "the step has the wrong sign: theta must move against the gradient."
+        if not np.allclose(step, expected, rtol=1e-5):
+            text = f"the state is correct, and update {t} is {np.mean(step / expected):.4g} times the expected one on "
+            return text + "average. Are the bias corrections applied, and every part of the step?"
+    return None
+
+
+@check
+def check_learning_rate(data, learning_rate, optimizer="sgd"):
+    """Check a learning rate by a short training on part of the data."""
+    part = replace(data, x_train=data.x_train[:5000], y_train=data.y_train[:5000])
+    loss = {}
+    for rate in (learning_rate, learning_rate / 4, learning_rate * 4):
+        try:
+            settings = {"optimizer": optimizer, "learning_rate": rate, "epochs": 2, "schedule": "cosine"}
+            _, history = model_train(part, progress=False, **settings)
+            loss[rate] = history["val_loss"].iloc[-1]
+        except TrainingDiverged:
+            loss[rate] = math.inf
+    if math.isinf(loss[learning_rate]):
+        return f"training diverges with {learning_rate:g}: it is far too large."
+    text = f"after two epochs of 5,000 images the validation loss is {loss[learning_rate]:.2f} with {learning_rate:g}"
+    best = min(loss, key=loss.get)
+    if loss[best] < loss[learning_rate] - 0.02:
+        return f"{text}, and {loss[best]:.2f} with {best:g}: it is too {'small' if best > learning_rate else 'large'}."
+    if loss[learning_rate] > 2:
+        return f"{text}, not much below the {math.log(10):.2f} of an untrained network: it is far too small."
+    return None
+
+
+@check
+def check_names(names, expected, allowed, hint):
+    """Check a set of names, such as those of classes; their order does not matter."""
+    names = [names] if isinstance(names, str) else list(names)
+    unknown = [repr(name) for name in names if name not in allowed]
+    if unknown:
+        return f"unknown: {', '.join(unknown)}. Write the names as texts: {', '.join(map(repr, allowed))}."
+    wrong, missing = sorted(set(names) - set(expected)), len(set(expected) - set(names))
+    if wrong:
+        return f"not correct: {', '.join(wrong)}. {hint}"
+    return f"correct so far, but incomplete. {hint}" if missing else None

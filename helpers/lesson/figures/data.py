@@ -1,0 +1,102 @@
+"""Figures of images: of the data, of predictions, and of weights."""
+
+import numpy as np
+
+from helpers.lesson.figures import style
+
+
+def class_examples(data, count=8):
+    """Plot the first `count` training images of each class of a `Dataset`."""
+    labels = data.y_train.argmax(axis=1)
+    X = np.array([data.x_train[np.flatnonzero(labels == label)[:count]] for label in range(len(data.class_names))])
+    title = f"{data.name}: {count} training images of each class"
+    alt = f"Images in ten rows, one row for each class: {style.sentence(data.class_names)}"
+    with style.figure(size=(8.2, 8.6), title=title, alt=alt) as (_, axis):
+        image_table(axis, X, data.class_names)
+
+
+def augmented_images(rows, title, source):
+    """Plot the same images in several versions: ``{name of the version: images (N, 784)}``, one row for each."""
+    X = np.stack([*rows.values()])
+    alt = f"Table of images: {X.shape[1]} images in columns, their versions in rows: {style.sentence(rows)}"
+    with style.figure(size=(8.5, 8.5 * len(X) / X.shape[1] + 0.7), title=title, alt=alt, source=source) as (_, axis):
+        image_table(axis, X, [*rows])
+        axis.set_xticks(32 * np.arange(1, X.shape[1]) - 0.5, [])
+        axis.set_yticks(32 * np.arange(1, len(X)) - 0.5, [], minor=True)
+        axis.tick_params(which="minor", length=0)
+        axis.grid(visible=True, which="both")
+
+
+def image_table(axis, X, rows):
+    """Draw images, shape (len(rows), columns, 784), as one table with the names of its rows."""
+    tiles = np.pad(X.reshape(*X.shape[:2], 28, 28), [(0, 0), (0, 0), (2, 2), (2, 2)])
+    axis.imshow(np.concatenate(np.concatenate(tiles, axis=1), axis=1), cmap="Greys", vmin=0, vmax=1)
+    axis.set(xticks=[])
+    axis.set_yticks(32 * np.arange(len(rows)) + 15.5, rows)
+    axis.tick_params(length=0)
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+
+
+def image_grid(X, above, below, title, source, colour="black"):
+    """Plot images (N, 784), four in a row, each with a text above, in the given colour, and one below."""
+    rows = max(1, -(-len(X) // 4))
+    texts = "; ".join(" ".join(f"{over}, {under}".split()) for over, under in zip(above, below, strict=True))
+    alt = f"{len(X)} images, each with a text above and one below: {texts}"
+    with style.figure(rows, 4, size=(7.5, 2.3 * rows + 0.6), title=title, alt=alt, source=source) as (fig, axes):
+        fig.get_layout_engine().set(h_pad=0.08, hspace=0.1)
+        for axis in axes.flat[len(X) :]:
+            axis.set_axis_off()
+        for axis, pixels, over, under in zip(axes.flat[: len(X)], X, above, below, strict=True):
+            draw_image(axis, pixels)
+            axis.set_title(over, fontsize=12, color=colour)
+            axis.set_xlabel(under, fontsize=12)
+
+
+def draw_image(axis, pixels):
+    """Draw an image (784,) in a light frame."""
+    axis.imshow(pixels.reshape(28, 28), cmap="Greys", vmin=0, vmax=1)
+    axis.set(xticks=[], yticks=[])
+    axis.grid(visible=False)
+    axis.spines[:].set(visible=True, color="lightgrey")
+
+
+def misclassified(X, Y, Y_hat, indices, class_names, title, source):
+    """Plot the images of these indices: predicted class and its probability above, true class below.
+
+    X has the shape (N, 784); the one-hot labels Y and the predicted probabilities Y_hat have (N, C).
+    """
+    predicted, true = Y_hat.argmax(axis=1), Y.argmax(axis=1)
+    above = [f"{class_names[predicted[i]]} {Y_hat[i, predicted[i]]:.1%}" for i in indices]
+    below = [f"true: {class_names[true[i]]}" for i in indices]
+    image_grid(X[indices], above, below, title, source, style.ORANGE)
+
+
+def prediction(x, y_hat, class_names, title, source):
+    """Plot an image x (784,) and the predicted probabilities y_hat (C,) of the classes."""
+    alt = f"An image, and bars of the predicted probability of each class: {style.sentence(class_names)}"
+    with style.figure(1, 2, size=(7.2, 3.4), title=title, alt=alt, source=source) as (_, axes):
+        draw_image(axes[0], x)
+        axes[1].barh(class_names, y_hat, color=style.BLUE)
+        axes[1].invert_yaxis()
+        axes[1].set(xlabel="predicted probability", xlim=(0, 1))
+        style.percent(axes[1].xaxis)
+
+
+def first_layer_weights(W, title, source, count=24, label="change of the weight"):
+    """Plot the incoming weights of units of the first layer as images: positive in purple, negative in orange.
+
+    W, weights or their changes, has the shape (784, units); the `count` columns of largest norm are plotted. `label`
+    is that of the colour bar.
+    """
+    largest = np.argsort(-np.linalg.norm(W, axis=0))[:count]
+    limit = np.quantile(abs(W[:, largest]), 0.998)
+    chosen = f"the {len(largest)} units with the largest norm of {W.shape[1]:,}"
+    alt = f"Images of the incoming weights of {chosen}, positive in purple, negative in orange: {label}"
+    shape = {"rows": 4, "columns": -(-len(largest) // 4), "squeeze": False}
+    with style.figure(**shape, size=(7.5, 5), title=title, alt=alt, source=source) as (fig, axes):
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for axis, unit in zip(axes.flat[: len(largest)], largest, strict=True):
+            image = axis.imshow(W[:, unit].reshape(28, 28), cmap="PuOr", vmin=-limit, vmax=limit)
+        fig.colorbar(image, ax=axes, shrink=0.9, label=f"{label}\n{chosen}")

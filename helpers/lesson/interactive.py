@@ -1,0 +1,84 @@
+"""Figures with sliders. Without sliders, or without ipywidgets, they are shown once, as they are at the start."""
+
+import numpy as np
+
+from helpers.experiment.metrics import predict
+from helpers.lesson import figures
+from helpers.nn import optimizers
+
+
+def explore(draw, sliders, **controls):
+    """Show the figure `draw(**values)` with a control for each argument; without `sliders`, with the initial values.
+
+    `controls` holds for each argument of `draw` the name of a widget class and its arguments, which include ``value``.
+    """
+    if sliders:
+        try:
+            import ipywidgets
+            from IPython.display import display
+        except ImportError:
+            print("The sliders need ipywidgets: pip install ipywidgets")
+        else:
+            widgets = {
+                name: getattr(ipywidgets, kind)(**{"continuous_update": False} if "Slider" in kind else {}, **arguments)
+                for name, (kind, arguments) in controls.items()
+            }
+            output = ipywidgets.interactive_output(draw, widgets)
+            display(ipywidgets.VBox([*widgets.values(), output]))
+            return
+    draw(**{name: arguments["value"] for name, (_, arguments) in controls.items()})
+
+
+def explore_optimizers(optimize, loss, *, sliders):
+    """Show the path of an optimizer on a loss of two parameters, with controls for its hyperparameters.
+
+    ``optimize(rule, **hyperparameters)`` returns the path, an array (T, 2); ``loss(x, y)`` takes arrays.
+    """
+    rules = {name: getattr(optimizers, name) for name in ("sgd", "momentum", "nag", "rmsprop", "adam", "nadam")}
+
+    def draw(optimizer, learning_rate, beta):
+        names = optimizers.hyperparameters(rules[optimizer])
+        decay = {name: beta for name in ("momentum", "beta", "beta1") if name in names}
+        label = f"{optimizer}, η = {learning_rate:.2f}" + (f", β = {beta:.2f}" if decay else "")
+        with np.errstate(all="ignore"):  # a learning rate that is too large overflows
+            path = optimize(rules[optimizer], learning_rate=learning_rate, **decay)
+        final = loss(*path[-1])
+        end = f"the loss is {final:.1e} after {len(path) - 1} steps" if final < loss(*path[0]) else "it diverges"
+        figures.optimizer_path({label: path}, loss, f"{label}: {end}")
+
+    explore(
+        draw, sliders,
+        optimizer=("Dropdown", {"options": list(rules), "value": "momentum", "description": "optimizer"}),
+        learning_rate=("FloatSlider", {"min": 0.02, "max": 1.2, "step": 0.02, "value": 0.3, "description": "η"}),
+        beta=("FloatSlider", {"min": 0.0, "max": 0.98, "step": 0.02, "value": 0.9, "description": "β"}),
+    )  # fmt: skip
+
+
+def explore_predictions(params, data, prediction, *, sliders):
+    """Show a test image, with controls that shift and rotate it, and what ``predict(params, X, **prediction)`` says."""
+    boot = int(np.flatnonzero(data.y_test[:, 9])[0])
+
+    def draw(image, right, down, degrees):
+        pixels = transform(data.x_test[image], right, down, degrees)
+        y_hat = predict(params, pixels[None], **prediction)[0]
+        predicted, true = (data.class_names[y.argmax()] for y in (y_hat, data.y_test[image]))
+        title = f"Predicted: {predicted}, with {y_hat.max():.0%} (label: {true})"
+        figures.prediction(pixels, y_hat, data.class_names, title, data.name)
+
+    pixels = {"min": -8, "max": 8, "value": 0}
+    explore(
+        draw, sliders,
+        image=("BoundedIntText", {"min": 0, "max": len(data.x_test) - 1, "value": boot, "description": "test image"}),
+        right=("IntSlider", pixels | {"description": "right, px"}),
+        down=("IntSlider", pixels | {"description": "down, px"}),
+        degrees=("IntSlider", {"min": -180, "max": 180, "step": 5, "value": 0, "description": "rotation, °"}),
+    )  # fmt: skip
+
+
+def transform(pixels, right, down, degrees):
+    """Return the image (784,), rotated counter-clockwise around its centre, then shifted by whole pixels."""
+    from scipy import ndimage  # slow to import
+
+    image = pixels.reshape(28, 28)
+    rotated = ndimage.rotate(image, degrees, reshape=False, order=1) if degrees else image
+    return np.clip(ndimage.shift(rotated, (down, right), order=0), 0, 1).astype(pixels.dtype).reshape(-1)

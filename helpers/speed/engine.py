@@ -1,0 +1,54 @@
+"""The compiled engine of training, which computes bitwise the same as NumPy."""
+
+from types import FunctionType
+
+import numpy as np
+
+from helpers.nn.network import Engine
+from helpers.speed.compile import column_sums, compile_function
+
+
+class CompiledEngine(Engine):
+    """Compiled element-wise functions, and arrays that are allocated once.
+
+    The n-th array of a step has the memory of the n-th array of the step before.
+    """
+
+    def __init__(self):
+        self.functions, self.arrays, self.used = {}, {}, 0
+
+    def new_step(self):
+        """See `Engine`."""
+        self.used = 0
+
+    def new_array(self, shape, dtype):
+        """Return the next array of the step."""
+        key = self.used, shape
+        self.used += 1
+        if key not in self.arrays:
+            self.arrays[key] = np.empty(shape, dtype)
+        return self.arrays[key]
+
+    def take(self, X, index):
+        """See `Engine`."""
+        out = self.new_array((len(index), X.shape[1]), X.dtype)
+        return np.take(X, index, axis=0, out=out, mode="clip")  # "clip" writes to `out` without a buffer
+
+    def matmul(self, A, B, out=None):
+        """See `Engine`."""
+        return np.matmul(A, B, out=self.new_array((A.shape[0], B.shape[1]), A.dtype) if out is None else out)
+
+    def column_sums(self, A, out):
+        """See `Engine`."""
+        if out.size == 1:  # NumPy adds a single column in another order
+            np.sum(A, axis=0, out=out)
+        else:
+            column_sums(A, out)
+
+    def apply(self, function, /, *arguments, **options):
+        """See `Engine`."""
+        last = arguments[-1]
+        key = (function, last) if isinstance(last, FunctionType) else function
+        if key not in self.functions:
+            self.functions[key] = compile_function(function, arguments, options)
+        return self.functions[key](*arguments, **options)

@@ -1,0 +1,169 @@
+"""The exercises: each solution is accepted, and typical mistakes are explained in words."""
+
+import ast
+import inspect
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.lesson import claim, exercises
+from helpers.nn import model_train, optimizers
+
+CELLS = json.loads((Path(__file__).parents[2] / "DL_Assignment1.ipynb").read_text("utf-8"))["cells"]
+SOURCES = ["".join(cell["source"]) for cell in CELLS]
+TRIES = [i for i, source in enumerate(SOURCES) if re.search(r"\*\*Try it \d+", source)]
+CHECKED = [i for i in TRIES if "exercises.check_" in SOURCES[i + 1]]
+
+
+def run(code, namespace):
+    exec(compile(code, "cell", "exec"), namespace)
+
+
+def checks(cell):
+    """Return the statements of a cell that call a check."""
+    lines = [ast.unparse(node) for node in ast.parse(cell).body]
+    return "\n".join(line for line in lines if line.startswith("exercises.check_"))
+
+
+def test_there_are_exercises_in_order():
+    numbers = [int(re.search(r"\*\*Try it (\d+)", SOURCES[i])[1]) for i in TRIES]
+    assert numbers == list(range(1, len(TRIES) + 1))
+    assert len(CHECKED) >= 8
+
+
+@pytest.mark.parametrize("i", CHECKED, ids=lambda i: re.search(r"Try it (\d+)", SOURCES[i])[0])
+def test_solution_is_accepted_and_the_delivered_cell_is_not(i, sample, capsys):
+    namespace = {"np": np, "exercises": exercises, "data": sample}
+    run(SOURCES[i + 1], namespace)
+    delivered = capsys.readouterr().out.splitlines()
+    assert delivered
+    assert all(line.startswith("Not yet: ") for line in delivered)
+    assert SOURCES[i + 2].startswith("<details><summary>Solution</summary>")
+    [solution] = re.findall(r"```python\n(.+?)```", SOURCES[i + 2], re.DOTALL)
+    run(solution, namespace)
+    run(checks(SOURCES[i + 1]), namespace)
+    assert capsys.readouterr().out.splitlines() == ["Correct."] * len(delivered)
+
+
+def layer(change=lambda dW, db, dH: (dW, db, dH)):
+    return lambda H, W, dA: change(H.T @ dA, dA.sum(axis=0), dA @ W.T)
+
+
+GARMENTS = ("Coat", "Shirt")
+
+
+@pytest.mark.parametrize(
+    ("check", "arguments", "message"),
+    [
+        ("derivative", (np.tanh, lambda H: 1 - np.tanh(H) ** 2), "right in terms of a; write it in terms of h"),
+        ("derivative", (np.tanh, lambda H: H**2 - 1), "the derivative has the wrong sign"),
+        ("derivative", (np.tanh, lambda H: 1 / 0), "your code raises ZeroDivisionError"),
+        ("number", ("4.6", 4.6, "hint"), "'4.6' is not a number"),
+        ("number", (2.3, 4.6, "Think of 100 classes."), "2.3 is not the answer. Think of 100 classes."),
+        ("standard_deviation", (0.05, 512), "shrink to 0.087 times their size in 10 layers"),
+        ("output_gradient", (lambda Y_hat, Y: Y_hat - Y,), "dA is 5 times too large, and there are 5 samples"),
+        ("output_gradient", (lambda Y_hat, Y: (Y_hat - Y) / 25,), "5 times too small"),
+        ("output_gradient", (lambda Y_hat, Y: None,), "dA is None. Does the function end with `return`?"),
+        ("output_gradient", (lambda Y_hat, Y: 0 * Y_hat / 0,), "NaN or infinity"),
+        ("layer_gradients", (layer(lambda dW, db, dH: (dW.T, db, dH)),), r"shape \(3, 4\); it must have \(4, 3\)"),
+        ("layer_gradients", (layer(lambda dW, db, dH: (dW / 5, db, dH)),), "the factor 1/N occurs once too often"),
+        ("layer_gradients", (layer(lambda dW, db, dH: (dW, db[None], dH)),), "Over which axis must the sum run"),
+        ("layer_gradients", (layer(lambda dW, db, dH: (dW, db, dH + 1)),), r"dH\[\d, \d\] is .+; the num"),
+        ("layer_gradients", (lambda H, W, dA: H.T @ dA,), "must return three arrays"),
+        ("optimizer", (optimizers.adam, exercises.eve), "unexpected keyword argument 'loss'"),
+        ("names", ({"Shirt"}, {"Coat"}, GARMENTS, "Read the row."), "not correct: Shirt. Read the row."),
+        ("names", ("Coat", {"Coat", "Shirt"}, GARMENTS, "Read the row."), "correct so far, but incomplete. Read"),
+        ("names", (["Coats", 2], {"Coat"}, GARMENTS, ""), "unknown: 'Coats', 2. Write the names as texts: 'Coat'"),
+        ("derivative", (np.tanh, lambda H: H * (1 - H)), "at a = .+, where h = .+, it is .+; the numerical"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_explained(check, arguments, message, capsys):
+    with np.errstate(all="ignore"):
+        getattr(exercises, f"check_{check}")(*arguments)
+    printed = capsys.readouterr().out
+    assert printed.startswith("Not yet: ")
+    assert re.search(message, printed)
+
+
+def test_check_backward_names_the_gradients_that_are_correct(capsys):
+    def backward(params, H, Y):
+        gradients, dA = [], (H[-1] - Y) / len(Y)
+        for k in reversed(range(len(params.layers))):
+            gradients.insert(0, (H[k].T @ dA, dA.sum(axis=0)))
+            dA = dA @ params.layers[k][0] * (H[k] > 0)
+        return gradients
+
+    exercises.check_backward(backward)
+    printed = capsys.readouterr().out
+    assert re.match(r"Not yet: dW_3\[\d, \d\] is .+ \(dW_4, db_4 are correct.\)", printed)
+
+
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "nag", "rmsprop", "adam", "nadam"])
+def test_check_optimizer_accepts_the_rules_of_the_package(rule, capsys):
+    exercises.check_optimizer(getattr(optimizers, rule), getattr(optimizers, rule))
+    assert capsys.readouterr().out == "Correct.\n"
+
+
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [(1e-6, "it is far too small"), (0.001, "it is too small"), (1e6, "training diverges with 1e"), (0.2, "Correct.")],
+)
+def test_check_learning_rate(rate, message, sample, capsys):
+    exercises.check_learning_rate(sample, rate)
+    assert message in capsys.readouterr().out
+
+
+def test_claim_holds_on_complete_results_of_the_full_data(data, capsys):
+    _, history = model_train(data, epochs=1, num_layers=1, hidden_size=4)
+    claim(True, data, history)
+    claim(True, data, {"a": [history], "b": [history, history]}, history)
+    with pytest.raises(AssertionError, match="the result differs from the text"):
+        claim(False, data, history)
+    claim(False, replace(data, sample=True), history)
+    assert "results of the small sample" in capsys.readouterr().out
+    history.attrs["interrupted"] = True
+    for training in (history, {"a": [history]}):
+        claim(False, data, training)
+        assert "a training was stopped early" in capsys.readouterr().out
+
+
+def eve_with(old, new):
+    """Return Eve with a changed line."""
+    source = inspect.getsource(exercises.eve)
+    assert old in source
+    namespace = {"np": np}
+    exec(source.replace(old, new), namespace)
+    return namespace["eve"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("1 / c, c)", "0, np.inf)", "after update 3, d[0] is 1.013; it must be 1.009"),
+        ("np.minimum(loss, f)", "f", "after update 2, d[0] is 0.9995; it must be 1."),
+        ("if t == 1:", "if False:", "after update 1, d[0] is "),
+        ("d[:] = beta3", "d = beta3", "after update 3, d[0] is 1; it must be 1.009. Is the equation"),
+        ("f[:] = loss", "f = loss", "the state f is still zero after the update. Update it in place"),
+        ("learning_rate / d *", "learning_rate *", "the state is correct, and update 3 is 1.009 times"),
+        ("m_hat, v_hat = m / (1 - beta1**t)", "m_hat, v_hat = m", "the state is correct, and update 1 is 0.1 times"),
+        ("theta -=", "theta +=", "the step has the wrong sign"),
+        ("theta -= learning_rate", "theta = theta - learning_rate", "theta has not changed. Update it in place"),
+    ],
+)
+def test_mistakes_in_eve_are_explained(old, new, message, capsys):
+    with np.errstate(all="ignore"):
+        exercises.check_optimizer(eve_with(old, new))
+    assert capsys.readouterr().out.startswith(f"Not yet: {message}")
+
+
+def test_eve_by_hand():
+    """With β₃ = 0.9, d is 0.9 + 0.1 · 1, then 0.9 + 0.1 · 10 (clipped) and 0.9 · 1.9 + 0.1 · 0.1 (clipped)."""
+    theta, state = np.zeros(1), [np.zeros(1) for _ in range(4)]
+    for t, loss, d in ((1, 1.0, 1), (2, 0.5, 1), (3, 50.0, 1.9), (4, 50.0, 1.72)):
+        exercises.eve(theta, np.ones(1), t, *state, loss=loss, beta3=0.9)
+        assert state[2][0] == pytest.approx(d)
+    assert theta[0] == pytest.approx(-0.001 * (1 + 1 + 1 / 1.9 + 1 / 1.72), rel=1e-6)

@@ -1,0 +1,98 @@
+"""Figures with sliders: static without them, and redrawn when a slider is moved."""
+
+import sys
+
+import ipywidgets
+import numpy as np
+import pytest
+
+from helpers.lesson import figures, interactive
+from helpers.nn import init_state, intial_weights, optimizers
+
+
+def bowl(x, y):
+    return x**2 + y**2
+
+
+def optimize(rule, **hyperparameters):
+    theta = np.array([1.0, 1.0])
+    state, path = init_state(rule, theta), [theta.copy()]
+    for t in range(1, 6):
+        rule(theta, 2 * theta, t, *state, **hyperparameters)
+        path.append(theta.copy())
+    return np.array(path)
+
+
+@pytest.fixture
+def titles(monkeypatch):
+    """The titles of the figures that were drawn."""
+    drawn = []
+    monkeypatch.setattr(figures, "optimizer_path", lambda paths, loss, title: drawn.append(title))
+    monkeypatch.setattr(figures, "prediction", lambda x, y_hat, names, title, source: drawn.append(title))
+    return drawn
+
+
+@pytest.fixture
+def widgets(monkeypatch):
+    """The widgets that were displayed."""
+    displayed = []
+    monkeypatch.setattr("IPython.display.display", displayed.append)
+    return displayed
+
+
+def controls(box):
+    return {child.description: child for child in box.children if not isinstance(child, ipywidgets.Output)}
+
+
+def test_without_sliders_one_figure_is_drawn(titles, widgets):
+    interactive.explore_optimizers(optimize, bowl, sliders=False)
+    final = bowl(*optimize(optimizers.momentum, learning_rate=0.3, momentum=0.9)[-1])
+    assert titles == [f"momentum, η = 0.30, β = 0.90: the loss is {final:.1e} after 5 steps"]
+    assert widgets == []
+
+
+def test_moving_a_slider_draws_again(titles, widgets):
+    interactive.explore_optimizers(optimize, bowl, sliders=True)
+    box = controls(widgets[0])
+    box["optimizer"].value = "sgd"
+    box["η"].value = 0.5
+    assert titles[-2:] == [
+        "sgd, η = 0.30: the loss is 2.1e-04 after 5 steps", "sgd, η = 0.50: the loss is 0.0e+00 after 5 steps",
+    ]  # fmt: skip
+    box["η"].value = 1.2
+    assert titles[-1] == "sgd, η = 1.20: it diverges"
+    for name in box["optimizer"].options:
+        box["optimizer"].value = name
+        for slider in (box["η"], box["β"]):
+            slider.value = slider.min
+            slider.value = slider.max
+        assert titles[-1].startswith(name)
+
+
+def test_predictions_change_with_the_image(sample, titles, widgets):
+    params = intial_weights(1, 8)
+    interactive.explore_predictions(params, sample, {"activation": "ReLU"}, sliders=True)
+    box = controls(widgets[0])
+    for name, value in (("right, px", 8), ("down, px", -8), ("rotation, °", 90), ("test image", 0)):
+        box[name].value = value
+    assert len(titles) == 5
+    assert len(set(titles)) > 1
+    assert titles[0].endswith("(label: Ankle boot)")
+
+
+def test_without_ipywidgets_the_figure_is_static(titles, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    interactive.explore_optimizers(optimize, bowl, sliders=True)
+    assert len(titles) == 1
+    assert capsys.readouterr().out == "The sliders need ipywidgets: pip install ipywidgets\n"
+
+
+def test_transform_shifts_and_rotates():
+    image = np.zeros((28, 28), np.float32)
+    image[4, 20] = 1
+    pixels = image.reshape(-1)
+    assert interactive.transform(pixels, 0, 0, 0).reshape(28, 28)[4, 20] == 1
+    assert interactive.transform(pixels, 3, 5, 0).reshape(28, 28)[9, 23] == 1
+    turned = interactive.transform(pixels, 0, 0, 90).reshape(28, 28)
+    assert np.unravel_index(turned.argmax(), turned.shape) == (7, 4)  # counter-clockwise
+    assert turned.dtype == np.float32
