@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items):
         if item.path.suffix == ".ipynb":
             item.add_marker("slow")
             item.add_marker("notebook")
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(1600))
 
 
 @pytest.fixture(autouse=True)

@@ -55,7 +55,7 @@ def machine(tmp_path):
         (tmp_path / "log").write_text("", "utf-8")
         result = subprocess.run(
             [shutil.which("bash"), ".ci/run", "notebook"], cwd=tmp_path, env={"PATH": str(programs)}, text=True,
-            capture_output=True, check=False, timeout=60, stdin=subprocess.DEVNULL,
+            capture_output=True, check=False, timeout=600, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return result, (tmp_path / "log").read_text("utf-8").splitlines()
 
@@ -110,7 +110,7 @@ def run(*arguments, folder="/", **variables):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
         [sys.executable, *map(str, arguments)], cwd=folder, env=environment | variables, capture_output=True,
-        text=True, encoding="utf-8", timeout=100, check=False,
+        text=True, encoding="utf-8", timeout=600, check=False,
     )  # fmt: skip
 
 

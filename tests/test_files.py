@@ -77,12 +77,12 @@ def test_locked_two_processes_lose_no_change(path):
     processes = [start_python(code, path, stderr=subprocess.PIPE) for _ in range(2)]
     try:
         for process in processes:
-            _, errors = process.communicate(timeout=100)
+            _, errors = process.communicate(timeout=600)
             assert process.returncode == 0, errors
     finally:
         for process in processes:
             process.kill()
-            process.wait(timeout=60)
+            process.wait(timeout=600)
     assert path.read_text() == "100"
 
 

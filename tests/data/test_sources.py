@@ -389,11 +389,11 @@ def test_download_by_concurrent_processes_complete(places):
     )
     processes = [start_python(code, env=environment, stdout=subprocess.PIPE) for _ in range(3)]
     try:
-        outputs = {process.communicate(timeout=100)[0] for process in processes}
+        outputs = {process.communicate(timeout=600)[0] for process in processes}
     finally:
         for process in processes:
             process.kill()
-            process.wait(timeout=60)
+            process.wait(timeout=600)
     arrays = sources.read_folder(INTACT, sources.SAMPLE_SHA256["fashion_mnist"])
     assert outputs == {" ".join(hashlib.sha256(a).hexdigest() for a in arrays) + "\n"}
     assert source() == "Keras's cache"

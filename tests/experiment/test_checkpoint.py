@@ -120,14 +120,14 @@ def test_resumed_training_after_kills_equals_uninterrupted_training(tmp_path):
             time.sleep(rng.uniform(0, 0.1))
         finally:
             process.kill()
-            process.communicate(timeout=60)
+            process.communicate(timeout=600)
     for name in ("killed", "alone"):
         process = start(name)
         try:
             assert "done 60" in process.communicate(timeout=200)[0]
         finally:
             process.kill()
-            process.wait(timeout=60)
+            process.wait(timeout=600)
     np.testing.assert_array_equal(np.load(tmp_path / "killed.npy"), np.load(tmp_path / "alone.npy"))
 
 

@@ -9,7 +9,7 @@ NO_NETWORK = dict.fromkeys(("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PR
 NO_NETWORK |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
 
 
-def run_python(code, *arguments, timeout=100, **options):
+def run_python(code, *arguments, timeout=600, **options):
     """Run `code` in a Python process of its own and return the CompletedProcess, with its output as text."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, **options)
@@ -20,7 +20,7 @@ def start_python(code, *arguments, **options):
     return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], text=True, **options)
 
 
-def wait_until(condition, timeout=60):
+def wait_until(condition, timeout=600):
     """Return when `condition()` is true; AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
