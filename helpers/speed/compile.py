@@ -192,9 +192,11 @@ def without_docstring(function):
     """Return the statements of the function; Untranslatable if its source is not available."""
     try:
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
-    except (OSError, TypeError, SyntaxError, ValueError) as error:
+    except Exception as error:  # there is no source, or its file was edited after the import
         raise Untranslatable(str(error)) from None
-    if not isinstance(tree, ast.FunctionDef) or function.__closure__ or hasattr(function, "__wrapped__"):
+    if not isinstance(tree, ast.FunctionDef) or tree.name != function.__name__:
+        raise Untranslatable(function.__name__)
+    if function.__closure__ or hasattr(function, "__wrapped__"):
         raise Untranslatable(function.__name__)
     return tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
 
