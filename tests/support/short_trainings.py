@@ -6,7 +6,7 @@ IPython runs this file when the kernel starts. What takes time waits for the fir
 from IPython import get_ipython
 
 IMAGES = 4000
-SHORT = 5400  # images: the trainings that are brief as they are
+SHORT = 5000  # images: the trainings that are brief as they are
 
 
 def shorten_trainings(info):
