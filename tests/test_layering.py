@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = {
     path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__"): path
     for path in ROOT.glob("helpers/**/*.py")
+    if path.parent.name != "__pycache__"  # the loops that helpers.speed writes
 }
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.items()}
 

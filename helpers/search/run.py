@@ -226,9 +226,9 @@ def run_in_workers(job, study, workers, stop, poll):
 
 def work(job, threads, errors):
     """Run trials in a worker process."""
-    from threadpoolctl import threadpool_limits
+    from helpers.speed.threads import blas_threads
 
-    with stopping.watching() as stop, threadpool_limits(threads, "blas"):
+    with stopping.watching() as stop, blas_threads(threads):
         for name in ("SIGINT", "SIGHUP"):  # they reach all processes of a terminal; the search then ends its workers
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
