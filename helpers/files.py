@@ -81,7 +81,7 @@ def read_archive(path, kind):
     try:
         size = os.path.getsize(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if size > MAX_BYTES:
         raise ValueError(f"{path} has {size:,} bytes; a {kind} of this project has at most {MAX_BYTES:,}")
     try:

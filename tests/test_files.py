@@ -190,11 +190,11 @@ def test_other_kind_or_version_is_refused_in_one_sentence(path, header, message)
 
 
 def test_unreadable_or_too_large_file_is_named(path, monkeypatch):
-    with pytest.raises(ValueError, match=r"a\.npz' cannot be read: No such file"):
+    with pytest.raises(ValueError, match=r"a\.npz cannot be read: No such file"):
         read_archive(path, "model")
     with pytest.raises(ValueError, match="is damaged, or not a model"):
         read_archive(path.parent, "model")
-    with pytest.raises(ValueError, match=r"'a\\x00b' cannot be read"):
+    with pytest.raises(ValueError, match="a\0b cannot be read"):
         read_archive("a\0b", "model")
     write_archive(path, "model", METADATA, ARRAYS)
     monkeypatch.setattr(files, "MAX_BYTES", 1000)
