@@ -63,8 +63,8 @@ def test_threads_without_affinity(monkeypatch):
     assert available_threads() >= 1
 
 
-@pytest.mark.parametrize(("failures", "system"), [(3, "nt"), (10**9, "nt"), (1, "posix")])
-def test_file_that_another_process_has_open(tmp_path, monkeypatch, failures, system):
+@pytest.mark.parametrize(("failures", "system", "timeout"), [(3, "nt", 600), (10**9, "nt", 0.2), (1, "posix", 600)])
+def test_file_that_another_process_has_open(tmp_path, monkeypatch, failures, system, timeout):
     """Windows refuses to rename over an open file: the writer waits, and gives up after a while."""
     path, new, replace, calls = tmp_path / "file", tmp_path / "new", os.replace, []
     path.write_bytes(b"old")
@@ -79,7 +79,7 @@ def test_file_that_another_process_has_open(tmp_path, monkeypatch, failures, sys
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", refuse)
         patch.setattr(os, "name", system)
-        patch.setattr(files, "REPLACE_TIMEOUT", 0.5)
+        patch.setattr(files, "REPLACE_TIMEOUT", timeout)
         try:
             files.replace(new, path)
         except PermissionError:

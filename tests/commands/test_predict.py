@@ -49,7 +49,7 @@ def test_invalid_files_exit_code_2(model, tmp_path, capsys):
     Image.fromarray(np.full((28, 28), 40_000, np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGBA", (28, 28)).save(tmp_path / "clear.png")
     save_model(
-        tmp_path / "other.npz", intial_weights(1, 2, inputs=9), Config(num_layers=1, hidden_size=2), "0123456789"
+        tmp_path / "other.npz", intial_weights(1, 2, inputs=9), Config(num_layers=1, hidden_size=2), "abcdefghij"
     )
     for arguments, words in (
         ([model, tmp_path / "large.png"], "large.png has 40 × 30 pixels; it must have 28 × 28"),

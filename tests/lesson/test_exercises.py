@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers import model_train
 from helpers.lesson import claim, exercises
-from helpers.nn import model_train, optimizers
+from helpers.nn import optimizers
 
 CELLS = json.loads((Path(__file__).parents[2] / "DL_Assignment1.ipynb").read_text("utf-8"))["cells"]
 SOURCES = ["".join(cell["source"]) for cell in CELLS]
