@@ -7,7 +7,6 @@ those of the same recipe and seed: recipes.csv (one row per run), curves.csv (on
 some recipes). The hyperparameters of `fast` and `record` were chosen by the runs in exploration.csv.
 """
 
-import os
 import sys
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
@@ -26,7 +25,8 @@ import pandas as pd
 from helpers import RESULTS, cli
 from helpers.experiment import stopping
 from helpers.experiment.config import Config
-from helpers.experiment.run import TrainingDiverged, train
+from helpers.experiment.parallel import side_by_side
+from helpers.experiment.run import TrainingDiverged, available_threads, train
 from helpers.files import atomic_write, locked
 
 RUNS, CURVES, PREDICTIONS = RESULTS / "recipes.csv", RESULTS / "curves.csv", RESULTS / "predictions"
@@ -164,13 +164,6 @@ def recorded(name, config, wandb_project):
         recorder.finish(code)
 
 
-def train_in_processes(runs, workers):
-    """Yield what `run` returns for each of the runs, in the order in which they finish."""
-    from joblib import Parallel, delayed  # slow to import
-
-    return Parallel(workers, return_as="generator_unordered")(delayed(run)(*arguments) for arguments in runs)
-
-
 def save_run(result):
     """Print what `run` returned, and write it to helpers/results."""
     row, curve, probabilities = result
@@ -234,9 +227,7 @@ def build_parser():
     parser = cli.parser("helpers.recipes", __doc__)
     parser.add_argument("names", nargs="*", metavar="recipe", help=", ".join(RECIPES))
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="train with the seeds 0 to N-1 (default: 3)")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), metavar="N", help="number of processes (default: one per core)"
-    )
+    parser.add_argument("--workers", type=int, metavar="N", help="number of processes (default: one per core)")
     parser.add_argument(
         "--wandb_project", metavar="NAME", help="also record the runs with W&B, the seeds of a recipe as one group"
     )
@@ -247,29 +238,29 @@ def build_parser():
 def main(arguments=None):
     """Train the named recipes and print their table.
 
-    Returns the exit code: 0; 1 if there are no data, the disk is full or a process was killed; 130 after Ctrl-C and
-    143 after SIGTERM; 2 for arguments that are not valid. A signal to this process alone, unlike Ctrl-C, does not
-    reach those that train: the command ends with the next finished run, or at once after a second signal.
+    Returns the exit code: 0; 1 if there are no data, the disk is full or processes are killed again and again; 130
+    after Ctrl-C and 143 after SIGTERM; 2 for arguments that are not valid.
     """
     parser = build_parser()
     args = parser.parse_args(arguments)
     for name in args.names:
         if name not in RECIPES:
             parser.error(f"recipe {name!r} is unknown; choose from: {', '.join(RECIPES)}")
-    if args.seeds < 1 or args.workers < 1:
-        parser.error(f"--seeds {args.seeds} --workers {args.workers}: both must be at least 1")
+    workers = available_threads() if args.workers is None else args.workers
+    if args.seeds < 1 or workers < 1:
+        parser.error(f"--seeds {args.seeds} --workers {workers}: both must be at least 1")
     if args.table and not RUNS.exists():
         parser.error(f"there are no results: {RUNS.name} does not exist")
     names = args.names or list(RECIPES)
     runs = [] if args.table else [(name, seed, args.wandb_project) for name in names for seed in range(args.seeds)]
     with stopping.watching() as stop:
         try:
-            for result in train_in_processes(runs, args.workers):
+            for _, result in side_by_side(run, runs, workers, stop):
                 save_run(result)
-                if stop.requested:
-                    raise InterruptedError
+            if stop.requested:
+                raise InterruptedError
         except (BrokenExecutor, KeyboardInterrupt, OSError, ValueError, TrainingDiverged) as error:
-            reason = "a process was killed" if isinstance(error, BrokenExecutor) else error
+            reason = "processes are killed again and again" if isinstance(error, BrokenExecutor) else error
             cli.error(f"{'interrupted' if stop.requested else reason}; the finished runs are stored")
             return stop.exit_code or 1
         print(table(names))

@@ -61,7 +61,7 @@ def build_parser():
             help=entry.describe(name), **nargs,
         )  # fmt: skip
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="BLAS threads (default: as many as speed up a step, at most the cores)"
+        "--threads", type=int, metavar="N", help="largest number of threads (default: as many as there are cores)"
     )
     parser.add_argument("--test", action="store_true", help="also evaluate the best epoch on the test set")
     parser.add_argument("--checkpoint", metavar="FILE", help="write the training state to this file after every epoch")
@@ -183,7 +183,7 @@ def train(recorder, args, stop):
         return stop.exit_code
     if interrupted:
         print("Interrupted; the finished epochs are kept.")
-    recorder.update_config({name: history.attrs[name] for name in ("threads", "engine")})
+    recorder.update_config({"engine": history.attrs["engine"]})
     code = stop.exit_code
     try:
         if args["model"]:

@@ -1,6 +1,7 @@
 """What a real training adds around the loop of `helpers.nn`.
 
 run.py             model_train and train_each: hyperparameters, loop, validation, best epoch
+parallel.py        trainings side by side, in processes
 config.py          the hyperparameters: default, limits, flag, help
 checks.py          checks of arguments
 augmentation.py    flips, shifts, mixup

@@ -127,7 +127,7 @@ def save_checkpoint(path, state, config, data, progress):
     data : dict
         The `fingerprint` of the data.
     progress : dict
-        ``history``, ``best_epoch``, ``best_theta`` and ``threads``.
+        ``history``, ``best_epoch`` and ``best_theta``.
     """
     names = state_names(config.rule)
     arrays = {"theta": state.params.theta, "best_theta": progress["best_theta"]}
@@ -162,7 +162,7 @@ def load_checkpoint(path, state, config, data):
                 raise ValueError(f"{name} is {arrays[name].dtype} of shape {arrays[name].shape}, not {vector.shape}")
             vector[:] = arrays[name]
         state.t, state.rng.bit_generator.state = stored["t"], stored["rng"]
-        progress = {name: stored[name] for name in ("history", "best_epoch", "threads")}
+        progress = {name: stored[name] for name in ("history", "best_epoch")}
         return progress | {"best_theta": arrays["best_theta"]}
     except KeyError as error:
         raise ValueError(f"{path} does not hold a training state: {error} is missing") from None

@@ -5,12 +5,12 @@ import numpy as np
 from helpers.experiment.augmentation import NEIGHBOURS, horizontal_flip, shift
 from helpers.experiment.checks import check_matrix, check_one_hot
 from helpers.nn.functions import ACTIVATIONS, LOSSES, relu
-from helpers.nn.network import backward_propagation, forward_propagation
+from helpers.nn.network import NUMPY, backward_propagation, forward_propagation
 
 CHUNK = 1000  # images in one forward pass: enough for BLAS, little memory
 
 
-def predict(params, X, *, activation, flip_tta=False, shift_tta=False):
+def predict(params, X, *, activation, flip_tta=False, shift_tta=False, engine=NUMPY):
     """Return the predicted probabilities of each class.
 
     Parameters
@@ -26,6 +26,8 @@ def predict(params, X, *, activation, flip_tta=False, shift_tta=False):
     shift_tta : bool, default=False
         Average the predictions for each image and its shifts by one pixel up, down, left and right; with `flip_tta`
         also those of the flipped images.
+    engine : Engine, optional
+        Computes the array operations.
 
     Returns
     -------
@@ -47,11 +49,12 @@ def predict(params, X, *, activation, flip_tta=False, shift_tta=False):
         shifted = shift(chunk, *move) if any(move) else chunk
         return horizontal_flip(shifted) if flip else shifted
 
+    def probabilities(images):
+        engine.new_step()
+        return forward_propagation(params, images, activation, engine=engine)[-1]
+
     chunks = [X[i : i + CHUNK] for i in range(0, len(X), CHUNK)]
-    return np.concatenate([
-        sum(forward_propagation(params, view(chunk, *way), activation)[-1] for way in ways) / len(ways)
-        for chunk in chunks
-    ])  # fmt: skip
+    return np.concatenate([sum(probabilities(view(chunk, *way)) for way in ways) / len(ways) for chunk in chunks])
 
 
 def evaluate(params, X, Y, *, activation, loss, flip_tta=False, shift_tta=False):

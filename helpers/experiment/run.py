@@ -2,7 +2,7 @@
 
 model_train  trains one network from keyword arguments
 train        the same from a Config: what model_train, the commands, the search and the recipes call
-train_each   trains several configurations with several seeds
+train_each   trains several configurations with several seeds, side by side
 """
 
 import itertools
@@ -28,6 +28,7 @@ from helpers.experiment.checks import (
 )
 from helpers.experiment.config import Config
 from helpers.experiment.metrics import accuracy, predict
+from helpers.experiment.parallel import side_by_side
 from helpers.experiment.regularization import dropout_masks, gaussian_masks
 from helpers.experiment.stopping import watching
 from helpers.nn import loop
@@ -37,9 +38,9 @@ from helpers.nn.network import NUMPY, Params, layer_sizes
 from helpers.nn.optimizers import init_state
 
 try:
-    from helpers.speed.threads import blas_threads, choose_threads
+    from helpers.speed.threads import ThreadedEngine, available_threads, blas_threads
 except ImportError:  # helpers.speed is optional, and so is threadpoolctl
-    blas_threads = choose_threads = None
+    ThreadedEngine, available_threads, blas_threads = None, lambda: 1, nullcontext
 
 ENGINES = ("auto", "numpy", "numba")
 COLUMNS = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds"]
@@ -148,7 +149,7 @@ class Recording(loop.Hooks):
         row = {"epoch": len(self.history) + 1, "train_loss": self.total_loss / self.samples}
         row |= {"train_accuracy": self.total_correct / self.samples, "val_loss": math.nan, "val_accuracy": math.nan}
         if self.data.x_val is not None:
-            Y_hat = predict(params, self.data.x_val, **self.config.prediction)
+            Y_hat = predict(params, self.data.x_val, **self.config.prediction, engine=self.engine)
             row |= {"val_loss": self.loss(Y_hat, self.data.y_val), "val_accuracy": accuracy(Y_hat, self.data.y_val)}
             if not math.isfinite(row["val_loss"]):
                 raise self.diverged(steps)
@@ -210,10 +211,7 @@ def train(data, config, *, on_epoch=None, progress=True, checkpoint=None, resume
     """
     check_data(data, config)
     resumable = files.check_checkpoint(checkpoint, check_bool("resume", resume))
-    engine, threads = make_engine(engine), check_int_or_none("threads", threads)
-    state = initial_state(data, config)
-    if choose_threads:
-        threads = threads or choose_threads(state.params.sizes, config.batch_size)
+    engine, state = make_engine(engine, threads), initial_state(data, config)
     description = files.fingerprint(data) if checkpoint else None
     with watching() as stop, files.in_use(checkpoint), progress_bar(progress, "batch") as bar:
         recording = Recording(data, config, state, engine, stop, bar)
@@ -221,11 +219,10 @@ def train(data, config, *, on_epoch=None, progress=True, checkpoint=None, resume
             stored = files.load_checkpoint(checkpoint, state, config, description)
             recording.history, recording.best_epoch = stored["history"], stored["best_epoch"]
             recording.best_theta, recording.last_theta = stored["best_theta"], state.params.theta.copy()
-            threads = stored["threads"]
 
         def after_epoch(row):
             if checkpoint:
-                progress = {"history": recording.history, "best_epoch": recording.best_epoch, "threads": threads}
+                progress = {"history": recording.history, "best_epoch": recording.best_epoch}
                 progress["best_theta"] = recording.best_theta
                 try:
                     files.save_checkpoint(checkpoint, state, config, description, progress)
@@ -238,7 +235,7 @@ def train(data, config, *, on_epoch=None, progress=True, checkpoint=None, resume
         recording.after_epoch = after_epoch
         finished = recording.out_of_patience() or len(recording.history) >= config.epochs
         if not (finished or stop.requested):
-            with blas_threads(threads) if blas_threads else nullcontext(), np.errstate(all="ignore"):
+            with blas_threads(1), np.errstate(all="ignore"):
                 loop.train(
                     state, data.x_train, data.y_train, config.rule, **config.rule_options, epochs=config.epochs,
                     batch_size=config.batch_size, activation=config.activation, loss=config.loss,
@@ -248,29 +245,29 @@ def train(data, config, *, on_epoch=None, progress=True, checkpoint=None, resume
         finished = recording.out_of_patience() or len(recording.history) >= config.epochs
         interrupted = stop.requested and not finished
     history = history_frame(data, config, recording.history, recording.best_epoch, interrupted)
-    history.attrs |= {"threads": threads, "engine": "numpy" if engine is NUMPY else "numba"}
+    history.attrs["engine"] = getattr(engine, "name", "numpy")
     return Result(Params(recording.best_theta, state.params.sizes), history, recording.best_epoch, interrupted)
 
 
-def make_engine(engine):
-    """Return the engine of this name; "auto" uses Numba where it can be imported.
+def make_engine(engine="auto", threads=None):
+    """Return the engine of this name, for so many threads; "auto" uses Numba where it can be imported.
 
-    Raises ValueError if the name is unknown, or if Numba is requested and cannot be imported.
+    Raises ValueError if an argument is not valid, or if Numba is requested and cannot be imported.
     """
-    engine = check_choice("engine", engine, ENGINES)
-    if engine == "numpy":
-        return NUMPY
-    try:
-        from helpers.speed.engine import CompiledEngine
+    engine, threads = check_choice("engine", engine, ENGINES), check_int_or_none("threads", threads)
+    threads = threads or available_threads()
+    if engine != "numpy":
+        try:
+            from helpers.speed.engine import CompiledEngine
 
-        return CompiledEngine()
-    except Exception as error:  # a broken installation may raise anything
-        reason = f"{type(error).__name__}: {error}"
+            return CompiledEngine(threads)
+        except Exception as error:  # a broken installation may raise anything
+            reason = f"{type(error).__name__}: {error}"
         if engine == "numba":
-            raise ValueError(f"engine='numba' needs Numba ({reason}); install it with: pip install numba") from None
-        if not isinstance(error, ModuleNotFoundError):
+            raise ValueError(f"engine='numba' needs Numba ({reason}); install it with: pip install numba")
+        if not reason.startswith("ModuleNotFoundError"):
             warnings.warn(f"Numba is installed but cannot be imported ({reason}); training uses NumPy", stacklevel=3)
-        return NUMPY
+    return ThreadedEngine(threads) if ThreadedEngine else NUMPY
 
 
 def initial_state(data, config):
@@ -322,8 +319,8 @@ def model_train(
         NumPy, or compiled functions with bitwise the same results, which need Numba. "auto" uses Numba where it is
         installed.
     threads : int, optional
-        Number of BLAS threads. By default as many as speed up a step, at most the number of cores.
-        Results with different numbers of threads differ in the last bits.
+        The largest number of threads, by default the number of cores. It does not change the results: large matrix
+        products are computed in blocks that follow from the shapes alone, small ones in a single thread.
     **hyperparameters
         Those of `Config`, such as ``epochs=10``, ``batch_size=64``, ``learning_rate=0.001``, ``num_layers=3``,
         ``hidden_size=128``, ``optimizer="nadam"``, ``patience=3``, ``seed=0``, and those of the update rule.
@@ -336,8 +333,8 @@ def model_train(
     history : pandas.DataFrame
         One row per epoch: ``epoch``, ``train_loss`` and ``train_accuracy`` (means over the epoch, while the parameters
         change, without the L2 penalty), ``val_loss``, ``val_accuracy``, ``seconds``. ``history.attrs`` holds ``data``
-        (its name), ``best_epoch``, ``interrupted``, ``config`` (every hyperparameter
-        with the value used), ``threads`` and ``engine``.
+        (its name), ``best_epoch``, ``interrupted``, ``config`` (every hyperparameter with the value used) and
+        ``engine``.
 
     Raises
     ------
@@ -350,7 +347,7 @@ def model_train(
     -----
     Ctrl-C, or the notebook's stop button, ends the training after the current step; the finished epochs are returned.
     Stopping twice within three seconds raises KeyboardInterrupt, which also ends a loop of trainings. The same seed
-    gives bitwise the same parameters on the same machine with the same number of threads.
+    gives bitwise the same parameters on the same type of processor with the same versions of the packages.
 
     Examples
     --------
@@ -369,8 +366,8 @@ def model_train(
     return result.params, result.history
 
 
-def train_each(data, configurations, *, seeds=(0,), **hyperparameters):
-    """Train each configuration with each seed, and return the histories.
+def train_each(data, configurations, *, seeds=(0,), workers=None, **hyperparameters):
+    """Train each configuration with each seed, side by side in several processes, and return the histories.
 
     Parameters
     ----------
@@ -380,6 +377,8 @@ def train_each(data, configurations, *, seeds=(0,), **hyperparameters):
         For each name the hyperparameters that distinguish this configuration.
     seeds : sequence of int, default=(0,)
         The seeds.
+    workers : int, optional
+        How many trainings run at the same time, by default as many as there are cores. It does not change the results.
     **hyperparameters
         The hyperparameters that all configurations have in common.
 
@@ -388,26 +387,46 @@ def train_each(data, configurations, *, seeds=(0,), **hyperparameters):
     dict of list of pandas.DataFrame
         For each name one history per seed, as `model_train` returns them. A training that diverged has the epochs
         before, and ``attrs["diverged"]``. Ctrl-C, or the notebook's stop button, ends the whole comparison: the
-        history of the current training is then marked as interrupted, and so are the empty ones of those not started.
+        histories of the trainings that were not finished are then marked as interrupted; with several workers they are
+        empty.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not valid; before any training.
+    BrokenExecutor
+        If processes are killed again and again, as where memory is short: fewer `workers` need less.
 
     Examples
     --------
     >>> train_each(data, {"small": {"hidden_size": 32}, "large": {"hidden_size": 256}}, epochs=3)  # doctest: +SKIP
     """
+    pairs = list(itertools.product(configurations, seeds))
+    configs = [Config(**({"seed": seed} | hyperparameters | configurations[name])) for name, seed in pairs]
+    for config in configs:
+        check_data(data, config)
+    workers = min(check_int_or_none("workers", workers) or available_threads(), max(len(pairs), 1))
+    tasks = [(data, config, str(name)) for (name, _), config in zip(pairs, configs, strict=True)]
+    finished = {}
+    with watching() as stop, progress_bar(workers > 1, "training") as bar:
+        bar.reset(total=len(tasks))
+        for i, history in side_by_side(train_one, tasks, workers, stop):
+            finished[i] = history
+            bar.update()
     histories = {name: [] for name in configurations}
-    with watching() as stop:
-        for (name, configuration), seed in itertools.product(configurations.items(), seeds):
-            config = Config(**({"seed": seed} | hyperparameters | configuration))
-            try:
-                if stop.requested:
-                    history = history_frame(data, config, [], None, interrupted=True)
-                else:
-                    history = train(data, config, progress=str(name)).history
-            except TrainingDiverged as error:
-                history = error.history
-                history.attrs["diverged"] = True
-            histories[name].append(history)
+    for i, (name, _) in enumerate(pairs):
+        unfinished = history_frame(data, configs[i], [], None, interrupted=True)
+        histories[name].append(finished.get(i, unfinished))
     return histories
+
+
+def train_one(data, config, name):
+    """Train one network of `train_each` and return its history; the name is for the progress bar."""
+    try:
+        return train(data, config, progress=name).history
+    except TrainingDiverged as error:
+        error.history.attrs["diverged"] = True
+        return error.history
 
 
 def last_epochs(histories, names):

@@ -23,7 +23,7 @@ class Flag:
     """
 
     def __init__(self):
-        self.number, self.time, self.watched = None, -AGAIN, False
+        self.number, self.time, self.watched, self.at_once = None, -AGAIN, False, False
 
     @property
     def requested(self):
@@ -36,11 +36,20 @@ class Flag:
         return 128 + self.number if self.requested else 0
 
     def handle(self, number, frame):
-        """Set the flag; end at once if it is set."""
-        again = self.requested or time.monotonic() < self.time + AGAIN
+        """Set the flag; end at once if it was set, or within `interrupting`."""
+        ends = self.at_once or self.requested or time.monotonic() < self.time + AGAIN
         self.number, self.time = self.number or number, time.monotonic()
-        if again:
+        if ends:
             raise KeyboardInterrupt
+
+    @contextmanager
+    def interrupting(self):
+        """Let the first signal raise KeyboardInterrupt within the block, as in code that only waits."""
+        self.at_once = True
+        try:
+            yield
+        finally:
+            self.at_once = False
 
 
 FLAG = Flag()

@@ -13,7 +13,7 @@ from multiprocessing.connection import wait
 from helpers.experiment import stopping
 from helpers.experiment.checks import check_int
 from helpers.experiment.config import Config
-from helpers.experiment.run import TrainingDiverged, progress_bar, train
+from helpers.experiment.run import TrainingDiverged, available_threads, blas_threads, progress_bar, train
 from helpers.files import atomic_write
 from helpers.search.study import (
     best_value,
@@ -198,8 +198,6 @@ def run_in_workers(job, study, workers, stop, poll):
     A worker that is killed or fails costs only its own trial. An OSError or ValueError of a worker is raised if the
     others could not end the search without it.
     """
-    from helpers.speed.threads import available_threads
-
     context = multiprocessing.get_context("spawn")
     errors, threads = context.SimpleQueue(), max(1, available_threads() // workers)
     processes = [context.Process(target=work, args=(job, threads, errors), daemon=True) for _ in range(workers)]
@@ -226,8 +224,6 @@ def run_in_workers(job, study, workers, stop, poll):
 
 def work(job, threads, errors):
     """Run trials in a worker process."""
-    from helpers.speed.threads import blas_threads
-
     with stopping.watching() as stop, blas_threads(threads):
         for name in ("SIGINT", "SIGHUP"):  # they reach all processes of a terminal; the search then ends its workers
             if hasattr(signal, name):

@@ -1,6 +1,6 @@
 """The same functions, faster. Without this folder everything works, slower.
 
-engine.py   the engine of a training step: NumPy, or compiled functions
+threads.py  matrix products among threads
+engine.py   the engine of a training step with compiled functions
 compile.py  compiles element-wise functions of NumPy from their own source
-threads.py  the number of BLAS threads
 """

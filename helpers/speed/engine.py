@@ -4,17 +4,20 @@ from types import FunctionType
 
 import numpy as np
 
-from helpers.nn.network import Engine
 from helpers.speed.compile import column_sums, compile_function
+from helpers.speed.threads import ThreadedEngine
 
 
-class CompiledEngine(Engine):
+class CompiledEngine(ThreadedEngine):
     """Compiled element-wise functions, and arrays that are allocated once.
 
     The n-th array of a step has the memory of the n-th array of the step before.
     """
 
-    def __init__(self):
+    name = "numba"
+
+    def __init__(self, threads=1):
+        super().__init__(threads)
         self.functions, self.arrays, self.used = {}, {}, 0
 
     def new_step(self):
@@ -22,7 +25,7 @@ class CompiledEngine(Engine):
         self.used = 0
 
     def new_array(self, shape, dtype):
-        """Return the next array of the step."""
+        """See `ThreadedEngine`."""
         key = self.used, shape
         self.used += 1
         if key not in self.arrays:
@@ -33,10 +36,6 @@ class CompiledEngine(Engine):
         """See `Engine`."""
         out = self.new_array((len(index), X.shape[1]), X.dtype)
         return np.take(X, index, axis=0, out=out, mode="clip")  # "clip" writes to `out` without a buffer
-
-    def matmul(self, A, B, out=None):
-        """See `Engine`."""
-        return np.matmul(A, B, out=self.new_array((A.shape[0], B.shape[1]), A.dtype) if out is None else out)
 
     def column_sums(self, A, out):
         """See `Engine`."""

@@ -1,19 +1,27 @@
-"""The number of BLAS threads for training."""
+"""Matrix products among a few threads, whose results do not depend on the number of threads.
+
+A large product A B is computed in blocks of columns. The blocks follow from the shapes alone, so that one thread and
+eight compute bitwise the same; a thread that is free takes the next block, so that another busy process costs its share
+of the cores and no more. BLAS itself has one thread: its own threads would wait for each other at every product.
+"""
 
 import io
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
+from itertools import pairwise
 
+import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from helpers.nn.network import count_params
+from helpers.nn.network import Engine
 
-# Floating-point operations of a step per thread; with less work, synchronisation costs more than a thread gains
-FLOPS_PER_THREAD = 100e6
+# Floating-point operations from which a product has so many blocks; with less work a thread costs more than it gains
+BLOCKS = ((40e6, 2), (500e6, 4), (2e9, 8))
 
 
 def available_threads():
-    """Return how many BLAS threads this process may use.
+    """Return how many threads this process may use.
 
     It is the number of physical cores within the process's CPU affinity and cgroup limits, and at most the number that
     BLAS was given by OMP_NUM_THREADS, OPENBLAS_NUM_THREADS or threadpoolctl.
@@ -27,16 +35,47 @@ def available_threads():
     return min(cores, max(pools, default=1))
 
 
-def choose_threads(sizes, batch_size):
-    """Return the number of BLAS threads for a network of the sizes ``[d_0, …, d_L]`` and this batch size.
-
-    A step takes about 6 N P floating-point operations for N images and P parameters: two for each weight and image in
-    the forward pass, and four in the backward pass.
-    """
-    flops = 6 * batch_size * count_params(sizes)
-    return max(1, min(available_threads(), int(flops / FLOPS_PER_THREAD)))
-
-
 def blas_threads(count):
     """Return a context manager that limits BLAS to `count` threads."""
     return threadpool_limits(count, "blas")
+
+
+def column_blocks(n, k, m):
+    """Return the blocks, as slices of the columns, of the product of matrices (n, k) and (k, m)."""
+    count = max((blocks for operations, blocks in BLOCKS if 2 * n * k * m >= operations), default=1)
+    edges = [m * i // count for i in range(count + 1)]
+    return [slice(*pair) for pair in pairwise(edges)]
+
+
+class ThreadedEngine(Engine):
+    """NumPy's array operations, with large matrix products in blocks among `threads` threads."""
+
+    name = "numpy"
+
+    def __init__(self, threads=1):
+        self.threads = threads
+        self.pool = ThreadPoolExecutor(max(threads - 1, 1))  # the calling thread works, too
+
+    def matmul(self, A, B, out=None):
+        """See `Engine`."""
+        out = self.new_array((A.shape[0], B.shape[1]), A.dtype) if out is None else out
+        blocks = column_blocks(*A.shape, B.shape[1])
+        if len(blocks) == 1:
+            return np.matmul(A, B, out=out)
+        left = iter(blocks)  # of all threads
+
+        def work():
+            with np.errstate(all="ignore"):  # each thread has its own
+                for block in left:
+                    np.matmul(A, B[:, block], out=out[:, block])
+
+        helpers = [self.pool.submit(work) for _ in range(min(self.threads, len(blocks)) - 1)]
+        work()
+        for helper in helpers:
+            if not helper.cancel():  # it has begun
+                helper.result()
+        return out
+
+    def new_array(self, shape, dtype):
+        """Return an array for a result."""
+        return np.empty(shape, dtype)

@@ -1,12 +1,12 @@
 """The benchmark: this project and other libraries train the same networks on the same images, in turn.
 
     pip install -r tests/benchmark/requirements.txt
-    python -m tests.benchmark [race] [networks] [cores] [scaling] [threads] [rest]
+    python -m tests.benchmark [race] [networks] [cores] [scaling] [busy] [rest]
 
 race, networks and scaling pin every contestant to the same core; cores gives each all cores, with default settings;
-threads compares one BLAS thread with two; rest measures start-up, memory, evaluation and the search. Without arguments
-all parts run, in about 45 minutes on a machine with nothing else to do. They print Markdown tables; race and scaling
-also draw the figures in .images/.
+busy repeats epochs while other processes occupy the cores; rest measures start-up, memory, evaluation and the search.
+Without arguments all parts run, in about 45 minutes on a machine with nothing else to do. They print Markdown tables;
+race and scaling also draw the figures in .images/.
 """
 
 import multiprocessing
@@ -22,9 +22,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from helpers.speed.threads import choose_threads
 from tests.benchmark.contestants import CONTESTANTS
-from tests.benchmark.processes import contest, spin, train_on
+from tests.benchmark.processes import contest, spin
 
 ROOT = Path(__file__).parents[2]
 OURS, FLOOR = "this project", "matrix products alone"
@@ -168,32 +167,29 @@ def show_scaling():
     plt.savefig(ROOT / ".images" / "scaling.png", dpi=150)
 
 
-def show_threads():
-    """Print the time of a step with one and with two BLAS threads, also while another process is busy."""
-    for name in ALONE:
-        os.environ.pop(name, None)
-    os.environ |= QUIET
+def show_busy():
+    """Print the time of an epoch with nothing else running, and how many times as long it takes on busy cores."""
     spawn = multiprocessing.get_context("spawn")
-    print("\nMicroseconds per step with one and two BLAS threads (median of 5 epochs), with nothing else running, and")
-    print("with another process busy on one of the cores\n")
-    print("| network | batch | one | two | one, busy | two, busy | used |\n|---|---|---|---|---|---|---|")
-    for hidden, batch in (*SIZES[:3], ([512, 256], 128), *SIZES[3:]):
-        row = []
-        for busy in (False, True):
-            other = spawn.Process(target=spin, daemon=True)
-            if busy:
-                other.start()
-            for threads in (1, 2):
-                pipe, end = spawn.Pipe()
-                process = spawn.Process(target=train_on, args=(end, threads, FEW, hidden, batch), daemon=True)
-                process.start()
-                seconds = pipe.recv()
-                process.join()
-                row.append(f"{statistics.median(seconds) / (FEW / batch) * 1e6:.0f}")
-            if busy:
-                other.kill()
-        used = choose_threads([784, *hidden, 10], batch)
-        print(f"| {spelt(hidden)} | {batch} | {' | '.join(row)} | {used} |", flush=True)
+    names = (OURS, "JAX, compiled epoch", "PyTorch eager")
+    print(
+        f"\nSeconds per epoch ({FEW:,} images, nadam, all cores, median of 5 epochs), and in brackets how many times as"
+    )
+    print("long the median and the fastest epoch take with one other process per core\n")
+    print(f"| network | batch | {' | '.join(names)} |\n{'|---' * (2 + len(names))}|")
+    for hidden, batch in (*SIZES[:2], ([128] * 3, 256), ([512, 256], 128), *SIZES[3:]):
+        quiet = race(hidden, batch, "nadam", names=names, cores="all")
+        others = [spawn.Process(target=spin, daemon=True) for _ in os.sched_getaffinity(0)]
+        for process in others:
+            process.start()
+        busy = race(hidden, batch, "nadam", names=names, cores="all")
+        for process in others:
+            process.kill()
+        cells = []
+        for name in names:
+            alone, shared = quiet[name][1], busy[name][1]
+            ratios = [f"{function(shared) / function(alone):.1f}" for function in (statistics.median, min)]
+            cells.append(f"{statistics.median(alone):.3f} ({', '.join(ratios)})")
+        print(f"| {spelt(hidden)} | {batch} | {' | '.join(cells)} |", flush=True)
 
 
 def show_rest():
@@ -255,7 +251,7 @@ PARTS = {
     "networks": show_networks,
     "cores": show_cores,
     "scaling": show_scaling,
-    "threads": show_threads,
+    "busy": show_busy,
     "rest": show_rest,
 }
 

@@ -19,18 +19,17 @@ from helpers.experiment.run import Recording, initial_state, make_engine, progre
 from helpers.experiment.stopping import Flag
 from helpers.nn import Params, loop
 from helpers.nn.network import count_params
-from helpers.speed.threads import choose_threads
 
 RATES = {"nadam": 1e-3, "sgd": 0.1}
 
 
-def this_project(sizes, batch_size, optimizer, X, Y, engine="numba", threads=None):
+def this_project(sizes, batch_size, optimizer, X, Y, engine="numba"):
     """A training as `model_train` does it, one epoch at a time and without validation."""
     data = SimpleNamespace(x_train=X, y_train=Y, x_val=None, y_val=None)
     config = Config(batch_size=batch_size, optimizer=optimizer, num_layers=len(sizes) - 2, hidden_size=sizes[1:-1])
     state, engine = initial_state(data, config), make_engine(engine)
     hooks = Recording(data, config, state, engine, Flag(), progress_bar(False, "batch"))
-    threadpool_limits(threads or choose_threads(sizes, batch_size), "blas")
+    threadpool_limits(1, "blas")
 
     def epoch():
         loop.train(

@@ -6,7 +6,7 @@ import os
 import time
 
 from helpers.data import load_data
-from tests.benchmark.contestants import CONTESTANTS, this_project
+from tests.benchmark.contestants import CONTESTANTS
 
 
 def images(count):
@@ -26,18 +26,6 @@ def contest(pipe, core, name, count, hidden, batch_size, optimizer):
         epoch()
         pipe.send(time.perf_counter() - started)
     pipe.send(predict and float((predict(x_val).argmax(axis=1) == y_val.argmax(axis=1)).mean()))
-
-
-def train_on(pipe, threads, count, hidden, batch_size):
-    """Send the seconds of five epochs with this number of BLAS threads, after one to warm up."""
-    X, Y, *_ = images(count)
-    epoch, _ = this_project([784, *hidden, 10], batch_size, "nadam", X, Y, threads=threads)
-    seconds = []
-    for _ in range(6):
-        started = time.perf_counter()
-        epoch()
-        seconds.append(time.perf_counter() - started)
-    pipe.send(seconds[1:])
 
 
 def spin():

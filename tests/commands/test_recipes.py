@@ -51,7 +51,7 @@ def tiny(monkeypatch, sample, tmp_path):
     monkeypatch.setattr(
         "helpers.data.load_data", lambda dataset, validation_split: sample if validation_split else all_of(sample)
     )
-    monkeypatch.setattr(recipes, "train_in_processes", lambda runs, workers: (recipes.run(*one) for one in runs))
+    monkeypatch.setattr(recipes, "available_threads", lambda: 1)
     for name in ("RUNS", "CURVES", "PREDICTIONS"):
         monkeypatch.setattr(recipes, name, tmp_path / getattr(recipes, name).name)
     return tmp_path
@@ -129,7 +129,7 @@ def test_error_ends_the_command(error, tiny, monkeypatch, capsys):
         return run(name, seed, project)
 
     monkeypatch.setattr(recipes, "run", fail)
-    assert recipes.main(["b", "--seeds", "3", "--workers", "2"]) == 1
+    assert recipes.main(["b", "--seeds", "3"]) == 1
     assert f"error: {error}; the finished runs are stored" in capsys.readouterr().err
     assert list(recipes.read(recipes.RUNS).seed) == [0]
 
@@ -151,10 +151,9 @@ def killed(name, seed, project):
 
 @pytest.mark.slow
 def test_killed_process_ends_the_command(monkeypatch, capsys):
-    """With joblib's processes."""
     monkeypatch.setattr(recipes, "run", killed)
     assert recipes.main(["grid", "--seeds", "2", "--workers", "2"]) == 1
-    assert "error: a process was killed; the finished runs are stored" in capsys.readouterr().err
+    assert "error: processes are killed again and again; the finished runs are stored" in capsys.readouterr().err
 
 
 @pytest.mark.slow

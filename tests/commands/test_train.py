@@ -176,7 +176,7 @@ def test_wandb_config_has_values_used(offline, monkeypatch):
     config = {}
     monkeypatch.setattr(Recorder, "update_config", lambda self, values: config.update(values))
     assert train.main([*flags(epochs=1), "-o", "adadelta", "-beta", "0.8", "--threads=1"]) == 0
-    used = {"learning_rate": 1.0, "epsilon": 1e-6, "beta": 0.8, "beta1": None, "threads": 1}
+    used = {"learning_rate": 1.0, "epsilon": 1e-6, "beta": 0.8, "beta1": None}
     assert {name: config[name] for name in used} == used
 
 

@@ -29,8 +29,8 @@ def test_history_columns_rows_and_attributes(data):
         rows.append(dict(row))
         row.update(val_accuracy=-1.0, val_loss=0.0, extra="x")
 
-    params, history = model_train(data, **SMALL, log=log, threads=1, engine="numpy")
-    again, _ = model_train(data, **SMALL, threads=1)
+    params, history = model_train(data, **SMALL, log=log, engine="numpy")
+    again, _ = model_train(data, **SMALL)
     np.testing.assert_array_equal(params.theta, again.theta)
     assert list(history.columns) == run.COLUMNS
     assert list(history.epoch) == [1, 2, 3]
@@ -38,7 +38,7 @@ def test_history_columns_rows_and_attributes(data):
     assert (history.seconds > 0).all()
     assert history.attrs == {
         "data": "blobs", "best_epoch": history.val_accuracy.idxmax() + 1, "interrupted": False,
-        "config": vars(Config(**SMALL)), "threads": 1, "engine": "numpy",
+        "config": vars(Config(**SMALL)), "engine": "numpy",
     }  # fmt: skip
     assert params.theta.dtype == np.float64
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from helpers.experiment.regularization import dropout_masks
 from helpers.experiment.run import make_engine, model_train
 from helpers.nn import ACTIVATIONS, LOSSES, OPTIMIZERS, intial_weights
-from helpers.nn.network import NUMPY, backward_propagation, forward_propagation
+from helpers.nn.network import backward_propagation, forward_propagation
+from helpers.speed.threads import ThreadedEngine
 from tests.support.datasets import blobs
 from tests.support.environment import run_python
 
@@ -27,7 +28,7 @@ EVERYTHING = {
 def assert_engines_agree(dtype=np.float32, **hyperparameters):
     """Two epochs; the last batch is smaller than the others."""
     data = blobs(210, inputs=25, dtype=dtype)
-    values = {"epochs": 2, "batch_size": 16, "num_layers": 2, "hidden_size": 12, "threads": 1} | hyperparameters
+    values = {"epochs": 2, "batch_size": 16, "num_layers": 2, "hidden_size": 12} | hyperparameters
     (params, history), (others, other) = (model_train(data, engine=name, **values) for name in ("numpy", "numba"))
     assert (history.attrs["engine"], other.attrs["engine"]) == ("numpy", "numba")
     np.testing.assert_array_equal(params.theta, others.theta)
@@ -93,7 +94,7 @@ def test_without_a_working_numba_training_uses_numpy(numba, monkeypatch, recwarn
     for name in ("helpers.speed.engine", "helpers.speed.compile"):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "numba", numba)
-    assert make_engine("auto") is NUMPY
+    assert type(make_engine("auto")) is ThreadedEngine
     messages = [str(warning.message) for warning in recwarn]
     assert len(messages) == (numba is not None)  # silent where it is not installed
     assert all("Numba is installed but cannot be imported" in message for message in messages)
@@ -107,6 +108,6 @@ def test_without_the_folder_speed_training_works():
         "import sys; sys.modules['helpers.speed'] = None\n"
         "from helpers import model_train; from tests.support.datasets import blobs\n"
         "_, history = model_train(blobs(), epochs=1, hidden_size=4)\n"
-        "print(history.attrs['engine'], history.attrs['threads'], 'numba' in sys.modules)"
+        "print(history.attrs['engine'], 'numba' in sys.modules)"
     )
-    assert run_python(code).stdout.split() == ["numpy", "None", "False"]
+    assert run_python(code).stdout.split() == ["numpy", "False"]

@@ -1,24 +1,58 @@
-"""The number of BLAS threads: from the work of a step and the cores; recorded, and kept when training is resumed."""
+"""Products in blocks among threads: bitwise the same for any number of threads, and no waiting for a busy core."""
 
 import os
+import threading
 
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from helpers.experiment.run import model_train
+from helpers.experiment.run import ENGINES, model_train
 from helpers.speed import threads
+from tests.support.datasets import blobs
 from tests.support.environment import run_python
-
-SMALL, WIDE = [784, 128, 128, 128, 10], [784, 1024, 512, 10]
 
 
 @pytest.mark.parametrize(
-    ("sizes", "batch_size", "cores", "expected"),
-    [(SMALL, 64, 16, 1), (SMALL, 256, 16, 2), (WIDE, 256, 1, 1), (WIDE, 256, 8, 8), (WIDE, 256, 64, 20)],
+    ("shape", "count"),
+    [((64, 784, 128), 1), ((128, 784, 512), 2), ((256, 784, 1024), 2), ((256, 1024, 2048), 4), ((1000, 784, 2048), 8)],
 )
-def test_choose_threads_follows_work_and_cores(sizes, batch_size, cores, expected, monkeypatch):
-    monkeypatch.setattr(threads, "available_threads", lambda: cores)
-    assert threads.choose_threads(sizes, batch_size) == expected
+def test_blocks_cover_the_columns(shape, count):
+    blocks = threads.column_blocks(*shape)
+    assert len(blocks) == count
+    assert [j for block in blocks for j in range(block.start, block.stop)] == list(range(shape[2]))
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Small products, too, are split."""
+    monkeypatch.setattr(threads, "BLOCKS", ((1, 2), (20_000, 3), (50_000, 8)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("hidden_size", "batch_size"), [([32] * 3, 16), ([16, 8], 64), ([40], 7), ([3], 100), ([64, 33], 50)]
+)
+def test_number_of_threads_changes_no_bit(hidden_size, batch_size, dtype, small_blocks):
+    values = {"num_layers": len(hidden_size), "hidden_size": hidden_size, "batch_size": batch_size, "dropout": 0.1}
+    engine = ENGINES[batch_size % 2]  # auto or numpy
+    first, history = model_train(blobs(dtype=dtype), epochs=2, threads=1, **values)
+    for count in (2, 3):
+        params, other = model_train(blobs(dtype=dtype), epochs=2, threads=count, engine=engine, **values)
+        np.testing.assert_array_equal(params.theta, first.theta)
+        assert history.drop(columns="seconds").equals(other.drop(columns="seconds"))
+
+
+def test_a_thread_that_does_not_run_holds_up_nothing(small_blocks):
+    """As on a busy machine: the thread that asks for the product computes every block that is left."""
+    rng, engine, busy = np.random.default_rng(0), threads.ThreadedEngine(2), threading.Event()
+    A, B = rng.normal(size=(20, 30)), rng.normal(size=(30, 40))
+    blocked = engine.pool.submit(busy.wait, 600)
+    product = engine.matmul(A, B)
+    assert not blocked.done()
+    busy.set()
+    np.testing.assert_allclose(product, A @ B)
+    np.testing.assert_array_equal(engine.matmul(A, B), product)
 
 
 @pytest.mark.slow
@@ -39,21 +73,9 @@ def blas_threads():
     return count
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_training_uses_threads_and_restores_them(count, data):
+def test_training_leaves_blas_one_thread_and_restores_the_others(data):
     with threadpool_limits(2, "blas"):
         before, during = blas_threads(), []
-        _, history = model_train(
-            data, epochs=1, hidden_size=4, threads=count, log=lambda _: during.append(blas_threads())
-        )
-        assert during == [min(count, before)]
+        model_train(data, epochs=1, hidden_size=4, threads=2, log=lambda _: during.append(blas_threads()))
+        assert during == [1]
         assert blas_threads() == before
-    assert history.attrs["threads"] == count
-
-
-def test_resume_uses_threads_of_checkpoint(data, tmp_path):
-    """The result would differ in the last bits."""
-    values = {"hidden_size": 4, "checkpoint": tmp_path / "run.npz"}
-    model_train(data, epochs=1, threads=2, **values)
-    _, history = model_train(data, epochs=2, threads=1, resume=True, **values)
-    assert history.attrs["threads"] == 2

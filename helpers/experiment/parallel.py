@@ -1,0 +1,78 @@
+"""Trainings side by side: each in a process of its own, which uses one core."""
+
+import signal
+from concurrent.futures import BrokenExecutor
+
+from helpers.nn.functions import ACTIVATIONS, LOSSES
+from helpers.nn.initialization import WEIGHT_INITS
+from helpers.nn.optimizers import OPTIMIZERS, SCHEDULES
+
+REGISTRIES = (ACTIVATIONS, LOSSES, WEIGHT_INITS, OPTIMIZERS, SCHEDULES)
+ATTEMPTS = 3  # before processes that are killed, perhaps for want of memory, are an error
+
+
+def side_by_side(function, tasks, workers, stop):
+    """Call `function` for each tuple of arguments in `tasks`, in several processes.
+
+    The processes share large arrays through memory-mapped files, and know what was added to ``OPTIMIZERS`` and the
+    other registries. A task whose process was killed is done again.
+
+    Parameters
+    ----------
+    function : callable
+        Trains, and returns the result. A signal ends it early if it runs in this process, with a single worker.
+    tasks : list of tuple
+        The arguments of each call.
+    workers : int
+        Number of processes; 1: everything runs in this one.
+    stop : Flag
+        Once a signal has arrived, no further results are yielded; the processes are ended.
+
+    Yields
+    ------
+    (int, object)
+        The position of a task, and its result, in the order in which they finish.
+
+    Raises
+    ------
+    BrokenExecutor
+        If processes are killed again and again.
+    """
+    if workers == 1 or len(tasks) == 1:
+        for i, task in enumerate(tasks):
+            if stop.requested:
+                return
+            yield i, function(*task)
+        return
+    from joblib import Parallel, delayed, parallel_config  # slow to import
+
+    left, added = dict(enumerate(tasks)), [dict(registry) for registry in REGISTRIES]
+    for attempt in range(1, ATTEMPTS + 1):
+        with parallel_config("loky", inner_max_num_threads=1):
+            parallel = Parallel(min(workers, len(left)), batch_size=1, return_as="generator_unordered")
+        try:
+            results = parallel([delayed(work)(added, i, function, task) for i, task in left.items()])
+            while True:
+                with stop.interrupting():  # waits for other processes: there is nothing that could be left half done
+                    item = next(results, None)
+                if item is None:
+                    return
+                del left[item[0]]
+                yield item
+                if stop.requested:
+                    results.throw(KeyboardInterrupt)
+        except BrokenExecutor:
+            if attempt == ATTEMPTS:
+                raise
+        except KeyboardInterrupt:
+            return
+
+
+def work(added, i, function, task):
+    """Call the function in a worker process; signals are left to the process that waits for the result."""
+    for name in ("SIGINT", "SIGHUP"):  # they reach all processes of a terminal
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for registry, entries in zip(REGISTRIES, added, strict=True):
+        registry.update(entries)
+    return i, function(*task)

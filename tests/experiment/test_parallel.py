@@ -1,0 +1,100 @@
+"""Trainings side by side: the results of one after the other, killed processes, stopping."""
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import BrokenExecutor
+
+import numpy as np
+import pytest
+
+from helpers.experiment.parallel import side_by_side
+from helpers.experiment.run import train_each
+from helpers.experiment.stopping import Flag, watching
+from helpers.nn.optimizers import OPTIMIZERS
+from tests.support.environment import wait_until
+
+
+def signed(theta, g, t, *, learning_rate=0.01):
+    """A rule that only this process has registered."""
+    theta -= learning_rate * np.sign(g)
+
+
+def test_side_by_side_gives_the_results_of_one_after_the_other(data, monkeypatch):
+    monkeypatch.setitem(OPTIMIZERS, "signed", signed)
+    diverges = {"optimizer": "sgd", "learning_rate": 1e30, "activation": "identity"}
+    configurations = {"rule": {"optimizer": "signed"}, "diverges": diverges, "usual": {"dropout": 0.1}}
+    alone, parallel = (
+        train_each(data, configurations, seeds=(0, 3), workers=workers, epochs=2, num_layers=1, hidden_size=4)
+        for workers in (1, 2)
+    )
+    assert list(alone) == list(parallel)
+    for name, histories in alone.items():
+        for one, other in zip(histories, parallel[name], strict=True):
+            assert one.drop(columns="seconds").equals(other.drop(columns="seconds"))
+            assert one.attrs == other.attrs
+    assert [history.attrs.get("diverged") for history in parallel["diverges"]] == [True, True]
+
+
+def die_once(path, value):
+    """End the process as the system does when memory is short; not the second time."""
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+def die(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
+def test_task_of_a_killed_process_is_done_again(tmp_path):
+    tasks = [(tmp_path / "first", 5), (tmp_path, 6), (tmp_path, 7)]
+    assert sorted(side_by_side(die_once, tasks, 2, Flag())) == [(0, 5), (1, 6), (2, 7)]
+    with pytest.raises(BrokenExecutor):
+        list(side_by_side(die, [(0,), (1,)], 2, Flag()))
+
+
+def work(path, number):
+    """Return at once, or tell that the work has begun, and go on for a long time."""
+    if number:
+        (path / str(number)).write_text(str(os.getpid()))
+        time.sleep(600)
+    return number
+
+
+def running(path):
+    """Return whether the process that wrote its number to the file is alive."""
+    try:
+        os.kill(int(path.read_text()), 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="os.kill would end the process")
+@pytest.mark.parametrize("waiting", [False, True])
+def test_stop_keeps_what_is_finished_and_ends_the_processes(tmp_path, waiting):
+    """The signal comes while a result is handled, or while the next one is awaited."""
+
+    def stop():
+        wait_until((tmp_path / "1").exists)
+        time.sleep(1 if waiting else 0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    results, started = [], time.monotonic()
+    with watching() as flag:
+        for result in side_by_side(work, [(tmp_path, number) for number in range(3)], 2, flag):
+            results.append(result)
+            if waiting:
+                threading.Thread(target=stop).start()
+            else:
+                stop()
+        assert flag.requested
+    assert results == [(0, 0)]
+    assert time.monotonic() - started < 500
+    wait_until(lambda: not running(tmp_path / "1"), timeout=60)
