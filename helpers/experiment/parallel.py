@@ -38,7 +38,7 @@ def side_by_side(function, tasks, workers, stop):
     BrokenExecutor
         If processes are killed again and again.
     """
-    if workers == 1 or len(tasks) == 1:
+    if workers == 1 or len(tasks) <= 1:
         for i, task in enumerate(tasks):
             if stop.requested:
                 return
