@@ -14,9 +14,33 @@ def printable(text):
 class Parser(argparse.ArgumentParser):
     """An argument parser whose messages, which quote arguments and files, cannot control the terminal."""
 
+    def __init__(self, **options):
+        self.flags = []
+        super().__init__(**options)
+
+    def add_argument(self, *names, **options):
+        """Add an argument, and take note of its flags."""
+        action = super().add_argument(*names, **options)
+        self.flags += action.option_strings
+        return action
+
     def error(self, message):
         """Print the usage and the message, and exit with code 2."""
         super().error(printable(message))
+
+    def parse_args(self, arguments=None, namespace=None):
+        """Return the parsed arguments; for each unknown flag, name the one that was probably meant."""
+        from helpers.experiment.values import SYNONYMS, unknown
+
+        known, problems = [flag[2:] for flag in self.flags if flag.startswith("--")], []
+        for word in sys.argv[1:] if arguments is None else arguments:
+            flag = word.partition("=")[0]
+            long, short = flag.startswith("--") and flag != "--", flag[:1] == "-" and flag[1:] in SYNONYMS
+            if (long or short) and flag not in self.flags:
+                problems.append(unknown("flag", flag, known, "--"))
+        if problems:
+            self.error("; ".join(problems))
+        return super().parse_args(arguments, namespace)
 
 
 def parser(module, description):
@@ -35,7 +59,8 @@ def add_allow_sample(parser):
 
 def add_wandb_project(parser):
     """Add the flags that name the W&B project, with the course's short forms."""
-    parser.add_argument("-wp", "--wandb_project", metavar="NAME", default="DA6401-assignment-1", help="W&B project")
+    project = os.environ.get("WANDB_PROJECT") or "DA6401-assignment-1"
+    parser.add_argument("-wp", "--wandb_project", metavar="NAME", default=project, help="W&B project")
     parser.add_argument("-we", "--wandb_entity", metavar="NAME", help="W&B user or team (default: set in the account)")
 
 

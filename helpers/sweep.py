@@ -43,8 +43,8 @@ def build_parser():
 def main(arguments=None):
     """Run the search and print its best trials; return the exit code.
 
-    0; 1 if there are no data, the disk is full, the storage fails or the workers were killed; 130 after Ctrl-C and 143
-    after SIGTERM. An argument or file that is not valid ends with exit code 2.
+    0; 1 if there are no data, the disk is full, the storage fails, the workers were killed or every trial failed; 130
+    after Ctrl-C and 143 after SIGTERM. An argument or file that is not valid ends with exit code 2.
     """
     parser = build_parser()
     args = parser.parse_args(arguments)
@@ -73,6 +73,8 @@ def main(arguments=None):
             print("\nInterrupted; run the same command again to continue the search.", file=sys.stderr)
             return stop.exit_code or 130
         ranked = frame.sort_values(sweep.metric, ascending=sweep.goal == "minimize").head(10)
-        print(ranked.drop(columns=["reason", "sweep"]).to_string(index=False, float_format="{:.4f}".format))
+        print(ranked.drop(columns=["reason", "sweep"]).to_string(index=False, float_format="{:.4g}".format))
+        for reason, count in frame["reason"].value_counts().items():
+            print(f"{count} failed: {cli.printable(reason)}")
         print(f"Results of all {len(frame)} trials: {cli.printable(results)}")
-    return stop.exit_code
+    return stop.exit_code or int((frame["state"] == "failed").all())

@@ -78,6 +78,10 @@ class Recorder:
         self.run.define_metric("val_accuracy", step_metric="epoch", summary="max")
         self.run.define_metric("val_loss", step_metric="epoch", summary="min")
 
+    def rename(self, name):
+        """Give the run another name."""
+        self.attempt(lambda: setattr(self.run, "name", name))
+
     def update_config(self, config):
         """Record the hyperparameters in use, defaults included."""
         self.attempt(lambda: self.run.config.update(config, allow_val_change=True))

@@ -5,7 +5,6 @@ Example: python -m helpers.train --epochs 10 --optimizer adam --test
 Without a W&B account or a network connection the run is recorded on disk and can be uploaded later.
 """
 
-import argparse
 import os
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from helpers import cli
 from helpers.data.sources import FOLDERS
 from helpers.experiment.checks import check_choice, check_int_or_none, check_path
 from helpers.experiment.config import Config, hyperparameters
+from helpers.experiment.values import Problems, read_choice, unknown
 
 OPTIONS = (  # the arguments that are not hyperparameters, and not recorded
     "threads", "test", "allow_sample", "wandb_project", "wandb_entity", "log_gradients", "log_weights", "checkpoint",
@@ -52,14 +52,12 @@ def build_parser():
     )
     group = parser.add_argument_group("hyperparameters")
     for name, entry in hyperparameters().items():
-        kind = {"hidden_size": parse_sizes, "loss": parse_loss}.get(name, entry.type)
-        kind = parse_bool if kind is bool else kind
-        metavar = {float: "X", str: "NAME", parse_loss: "NAME"}.get(kind, "N")
+        metavar = {float: "X", str: "NAME", bool: "true|false"}.get(entry.type, "N")
         nargs = {"nargs": "+"} if name == "hidden_size" else {}
-        group.add_argument(
-            *entry.flags.split(), f"--{name}", type=kind, metavar=metavar, default=entry.default,
-            help=entry.describe(name), **nargs,
-        )  # fmt: skip
+        action = group.add_argument(
+            *entry.flags.split(), f"--{name}", metavar=metavar, help=entry.describe(name), **nargs
+        )
+        parser.flags += action.option_strings
     parser.add_argument(
         "--threads", type=int, metavar="N", help="largest number of threads (default: as many as there are cores)"
     )
@@ -72,20 +70,24 @@ def build_parser():
 
 
 def read_arguments(arguments=None):
-    """Return the checked arguments ``{name: value}``; exit with a message and code 2 if one is not valid."""
-    parser = build_parser()
+    """Return the checked arguments ``{name: value}``; exit with a message and code 2 if some are not valid."""
+    parser, problems = build_parser(), Problems()
     args = vars(parser.parse_args(arguments))
-    if isinstance(args["hidden_size"], list):
-        sizes = [size for item in args["hidden_size"] for size in item]
-        args["hidden_size"] = sizes[0] if len(sizes) == 1 else sizes
-    try:
-        args["dataset"] = check_choice("dataset", args["dataset"], FOLDERS)
+    if args["hidden_size"]:
+        args["hidden_size"] = ",".join(args["hidden_size"])
+    with problems.noted():
+        args["dataset"] = check_choice("dataset", read_choice("dataset", args["dataset"], FOLDERS), FOLDERS)
+    with problems.noted():
+        args |= {name: value for name, value in vars(make_config(args)).items() if args[name] is not None}
+    with problems.noted():
         check_int_or_none("threads", args["threads"])
-        config = vars(make_config(args))  # with names in their canonical spelling
+    with problems.noted():
         check_files(args)
+    try:
+        problems.report()
     except ValueError as error:
         parser.error(str(error))
-    return args | {name: value for name, value in config.items() if args[name] is not None}
+    return args
 
 
 def check_files(args):
@@ -111,8 +113,8 @@ def main(arguments=None):
     0; 1 if training diverged, there are no data or the model cannot be written; 2 for arguments that are not valid;
     130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, which stop training, keep the finished epochs and close
     the W&B run. Under a W&B agent, which gives up after a few exit codes other than 0, the exit code is 0 if training
-    diverged or was stopped. A run that the agent stopped after an epoch or more, as early termination does, is
-    recorded as finished: Bayesian search then reads the accuracy that it had.
+    diverged or was stopped, and if the sweep's values do not fit together. A run that the agent stopped after an epoch
+    or more, as early termination does, is recorded as finished: Bayesian search then reads the accuracy that it had.
     """
     from helpers.experiment.stopping import watching
 
@@ -122,9 +124,10 @@ def main(arguments=None):
     with watching() as stop:
         from helpers.tracking import Recorder  # slow to import
 
-        recorder = Recorder(args["wandb_project"], args["wandb_entity"], run_name(make_config(args)), given)
+        name = None if os.environ.get("WANDB_NAME") else run_name(make_config(args))
+        recorder = Recorder(args["wandb_project"], args["wandb_entity"], name, given)
         try:
-            code = train(recorder, args | recorder.config, stop)  # under an agent, the sweep's values replace the flags
+            code = train(recorder, args, stop, recorder.config if under_agent else {})
         except BaseException:
             recorder.finish(1)
             raise
@@ -145,8 +148,12 @@ def run_name(config):
     )
 
 
-def train(recorder, args, stop):
-    """Train with these arguments, print and record the results; return the exit code."""
+def train(recorder, args, stop, chosen):
+    """Train with these arguments, print and record the results; return the exit code.
+
+    `chosen` are the values of a sweep, which replace the arguments. Values that do not fit together are recorded as the
+    failure of the run, as under an agent the next ones may fit.
+    """
     from tqdm import tqdm
 
     from helpers.data import load_data
@@ -159,8 +166,16 @@ def train(recorder, args, stop):
             row |= metrics.layer_diagnostics(params, *probe, config)
         recorder.log(row)
 
+    known = [*hyperparameters(), "dataset"]
+    problems = Problems(unknown("hyperparameter", name, known) for name in chosen if name not in known)
+    if problems:
+        cli.error(f"the sweep: {'; '.join(problems)}")
+        return 2
+    args |= chosen
     try:
         config = make_config(args)
+        if chosen and not os.environ.get("WANDB_NAME"):
+            recorder.rename(run_name(config))
         data = load_data(args["dataset"], allow_sample=args["allow_sample"])
         probe = data.x_train[:PROBE], data.y_train[:PROBE]
         recorder.update_config(vars(config))
@@ -176,6 +191,7 @@ def train(recorder, args, stop):
     except FileNotFoundError as error:
         return cli.error(error)
     except ValueError as error:  # values that do not fit together or the data, a checkpoint that does not fit
+        recorder.failure(str(error))
         cli.error(error)
         return 2
     if interrupted and history.empty:
@@ -213,23 +229,3 @@ def rescue(params, config, class_names):
     except OSError:
         return ""
     return f"; it is in {folder / 'model.npz'}"
-
-
-def parse_loss(text):
-    """Return the name of the loss, for which the course also writes mse."""
-    return "mean_squared_error" if text.lower() == "mse" else text
-
-
-def parse_sizes(text):
-    """Return the integers in 128, or 512,256, or [512, 256]."""
-    try:
-        return [int(size) for size in text.strip("[] ,").split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} must be one or more integers, such as 128 or 512,256") from None
-
-
-def parse_bool(text):
-    """Return the truth value of true or false."""
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{text!r} must be true or false")
-    return text.lower() == "true"

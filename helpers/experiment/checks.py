@@ -18,6 +18,8 @@ def check_int_or_none(name, value):
 
 def check_sizes(name, value):
     """Return `value` as an int of at least 1, or a list of such integers as a tuple."""
+    if isinstance(value, str):
+        raise ValueError(f"{name}={value!r} must be one or more integers, such as 128 or 512,256")
     return (
         tuple(check_int(name, size) for size in value) if isinstance(value, (list, tuple)) else check_int(name, value)
     )

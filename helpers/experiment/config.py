@@ -14,6 +14,7 @@ from helpers.experiment.checks import (
     describe_limits,
 )
 from helpers.experiment.regularization import MIN_RECEPTIVE_FIELD
+from helpers.experiment.values import Problems, read_choice, read_number, read_sizes, unknown
 from helpers.nn.functions import ACTIVATIONS, LOSSES
 from helpers.nn.initialization import WEIGHT_INITS
 from helpers.nn.network import layer_sizes
@@ -34,7 +35,13 @@ class Hyperparameter:
     optional: bool = False  # whether it may be None
 
     def check(self, name, value):
-        """Return the checked value; ValueError if it is not allowed."""
+        """Return the checked value, which may be given as a text; ValueError if it is not allowed."""
+        if self.checker is check_sizes:
+            value = read_sizes(value)
+        elif self.type is str:
+            value = read_choice(name, value, self.limits["allowed"])
+        else:
+            value = read_number(value, self.type)
         return None if value is None and self.optional else self.checker(name, value, **self.limits)
 
     def describe(self, name):
@@ -129,7 +136,8 @@ class Config(SimpleNamespace):
     """The hyperparameters of one training, as attributes; ``vars(config)`` is a dict of them.
 
     Every hyperparameter of every update rule is accepted. One that is not given, or None, takes the default of the
-    chosen rule; if that rule has no such hyperparameter, it stays None.
+    chosen rule; if that rule has no such hyperparameter, it stays None. Without `num_layers`, a list of hidden sizes
+    has one for each layer. A value may be a text that means it, as in a flag or a sweep file: "1e-4", "64,32", "mse".
 
     Raises
     ------
@@ -138,22 +146,17 @@ class Config(SimpleNamespace):
     """
 
     def __init__(self, /, **values):
-        known, problems, checked = hyperparameters(), [], {}
-        for name in values:
-            if name not in known:
-                problems.append(f"{name} is an unknown hyperparameter; the names are: {', '.join(known)}")
+        known, problems, checked = hyperparameters(), Problems(), {}
+        problems += [unknown("hyperparameter", name, known) for name in values if name not in known]
         for name, entry in known.items():
-            try:
+            with problems.noted():
                 checked[name] = entry.check(name, values.get(name, entry.default))
-            except ValueError as error:
-                problems.append(str(error))
+        if "num_layers" not in values and isinstance(checked.get("hidden_size"), tuple):
+            checked["num_layers"] = len(checked["hidden_size"])
         if not problems:
-            try:
+            with problems.noted():
                 layer_sizes(checked["num_layers"], checked["hidden_size"], inputs=1, classes=2)
-            except ValueError as error:
-                problems.append(str(error))
-        if problems:
-            raise ValueError("; ".join(problems))
+        problems.report()
         for name, default in rule_hyperparameters(OPTIMIZERS[checked["optimizer"]]).items():
             if checked[name] is None:
                 checked[name] = default

@@ -5,6 +5,7 @@ import functools
 import io
 import itertools
 import json
+import math
 import multiprocessing
 import signal
 from dataclasses import dataclass
@@ -168,7 +169,7 @@ class Job:
             trial.report(row[self.sweep.metric], row["epoch"])
             if orphaned():
                 raise Stopped
-            if trial.should_prune():
+            if row["epoch"] < config.epochs and trial.should_prune():
                 raise optuna.TrialPruned
 
         data = datasets[values.get("dataset", "fashion_mnist")]
@@ -252,7 +253,10 @@ def suggest(trial, name, parameter):
         return json.loads(trial.suggest_categorical(name, list(dict.fromkeys(map(json.dumps, parameter["values"])))))
     if distribution == "int_uniform":
         return trial.suggest_int(name, low, high)
-    return trial.suggest_float(name, low, high, step=parameter.get("q"), log=distribution == "log_uniform_values")
+    if distribution == "q_uniform":  # multiples of q, as W&B draws them
+        q = parameter["q"]
+        return trial.suggest_float(name, math.ceil(low / q) * q, math.floor(high / q) * q, step=q)
+    return trial.suggest_float(name, low, high, log=distribution == "log_uniform_values")
 
 
 def load_silently(name, allow_sample):

@@ -34,7 +34,10 @@ def open_study(sweep, storage, trials, seed):
         study.set_user_attr("sweep", sweep.fingerprint)
     stored = study.user_attrs.get("sweep", "of an older version")
     if stored != sweep.fingerprint:
-        raise ValueError(f"the storage holds another sweep ({stored}, not {sweep.fingerprint}); choose another storage")
+        raise ValueError(
+            f"storage={display_url(storage)!r} holds another sweep ({stored}, not {sweep.fingerprint}), perhaps this "
+            "one before the file was edited: choose another storage, or give the sweep file another name"
+        )
     alone = all(trial.state.is_finished() for trial in existing)  # other machines must draw other values
     study.sampler = make_sampler(sweep, trials, (seed + len(existing)) % 2**32 if alone else None)
     study.pruner = optuna.pruners.NopPruner()

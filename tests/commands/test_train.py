@@ -78,6 +78,9 @@ def test_flag_defaults_match_config():
         (["-nhl", "2", "-sz", "[64, 32]"], "hidden_size", (64, 32)),
         (["-nhl", "2", "-sz", "64,32"], "hidden_size", (64, 32)),
         (["-nhl", "1", "-sz", "64"], "hidden_size", 64),
+        (["-sz", "64", "32"], "hidden_size", (64, 32)),
+        (["--patience", "none", "-lr", "1e-4"], "learning_rate", 1e-4),
+        (["-d", "Fashion-MNIST"], "dataset", "fashion_mnist"),
     ],
 )
 def test_flags_in_other_spellings(arguments, name, value):
@@ -90,12 +93,15 @@ def test_flags_in_other_spellings(arguments, name, value):
         (["-o", "eve"], r"error: optimizer='eve' is unknown; choose one of: sgd, momentum"),
         (["-d", "cifar"], r"dataset='cifar' is unknown; choose one of: fashion_mnist, mnist"),
         (["-e", "0"], r"epochs=0 must be an integer, at least 1"),
-        (["-e", "ten"], r"argument -e/--epochs: invalid int value: 'ten'"),
+        (["-e", "ten"], r"epochs='ten' must be an integer, at least 1"),
         (["-lr", "-1"], r"learning_rate=-1.0 must be a finite number, above 0"),
         (["-lr", "nan"], r"learning_rate=nan"),
-        (["-sz", "big"], r"'big' must be one or more integers, such as 128 or 512,256"),
+        (["-sz", "big"], r"hidden_size='big' must be one or more integers, such as 128 or 512,256"),
         (["-sz", "64,32", "-nhl", "3"], r"hidden_size=.*64, 32.* must be one integer, or a list of 3"),
-        (["--learning", "0.1"], r"unrecognized arguments: --learning"),
+        (["--learning-rate", "0.1"], r"--learning-rate is an unknown flag; did you mean --learning_rate\?"),
+        (["-bs", "16", "--lr=3"], r"-bs is an unknown .* --batch_size\?; --lr is .* --learning_rate\?"),
+        (["--qqq", "16"], r"--qqq is an unknown flag; the names are: help, wandb_project"),
+        (["-e", "0", "-d", "x", "-wd=-1"], r"(?s)3 problems:.*dataset='x'.*epochs=0.*weight_decay=-1"),
         (["--threads", "0"], r"threads=0 must be an integer, at least 1"),
         (["--resume"], r"resume=True needs checkpoint="),
         (["--checkpoint", "no/such/file"], r"checkpoint='no/such/file' is in a folder that does not exist"),
@@ -178,6 +184,73 @@ def test_wandb_config_has_values_used(offline, monkeypatch):
     assert train.main([*flags(epochs=1), "-o", "adadelta", "-beta", "0.8", "--threads=1"]) == 0
     used = {"learning_rate": 1.0, "epsilon": 1e-6, "beta": 0.8, "beta1": None}
     assert {name: config[name] for name in used} == used
+
+
+@pytest.fixture
+def agent(offline, monkeypatch):
+    """A sweep whose values replace the flags: a dict to fill in. ``agent.said`` is what was recorded."""
+
+    class Values(dict):
+        def __init__(self):
+            self.said = {}
+
+    values, init = Values(), Recorder.__init__
+
+    def start(self, project, entity, name, config, **options):
+        init(self, project, entity, name, config, **options)
+        self.config |= values
+
+    monkeypatch.setenv("WANDB_SWEEP_ID", "one")
+    monkeypatch.setattr(Recorder, "__init__", start)
+    for name in ("rename", "failure"):
+        own = getattr(Recorder, name)
+        monkeypatch.setattr(
+            Recorder, name, lambda self, text, name=name, own=own: values.said.update({name: text}) or own(self, text)
+        )
+    return values
+
+
+def test_values_of_a_sweep_are_read_as_flags_are(agent, capsys):
+    agent |= {"loss": "mse", "hidden_size": "8,4", "learning_rate": "1e-3", "epochs": 1, "optimizer": "nesterov"}
+    assert train.main(["-e", "3", "-b", "32"]) == 0
+    assert agent.said["rename"].startswith("hl_2_bs_32_ac_ReLU_sz_8x4_op_nag_lr_0.001_")
+    assert len([line for line in capsys.readouterr().out.splitlines() if line.strip()[:1].isdigit()]) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "words"),
+    [
+        ({"hidden_size": [8, 4], "num_layers": 3}, 0, "hidden_size=(8, 4) must be one integer, or a list of 3"),
+        ({"lr": 0.5, "resume": True}, 2, "lr is an unknown hyperparameter; did you mean learning_rate?; resume is an"),
+    ],
+)
+def test_values_of_a_sweep_that_cannot_be_used(values, code, words, agent, capsys):
+    """Under an agent, which gives up after three failures, values that do not fit together are no failure."""
+    agent |= values
+    assert train.main(flags()) == code
+    assert words in capsys.readouterr().err
+    assert ("failure" in agent.said) == (code == 0)
+
+
+def test_resumed_run_uses_the_flags(offline, monkeypatch, capsys):
+    """The config of an earlier run does not replace them: it is not a sweep's."""
+    monkeypatch.setattr(
+        Recorder, "__init__", lambda self, *a, own=Recorder.__init__: own(self, *a) or self.config.update(epochs=9)
+    )
+    assert len(printed(capsys)) == 2
+
+
+def test_variables_name_project_and_run(offline, monkeypatch):
+    made = []
+    monkeypatch.setattr(Recorder, "__init__", lambda self, *arguments: made.append(arguments) or 1 / 0)
+    for arguments in ([], ["-wp", "flag"]):
+        for project, name in ((None, None), ("theirs", "mine")):
+            for variable, value in {"WANDB_PROJECT": project, "WANDB_NAME": name}.items():
+                monkeypatch.setenv(variable, value) if value else monkeypatch.delenv(variable, raising=False)
+            with pytest.raises(ZeroDivisionError):
+                train.main(arguments)
+    assert [call[0] for call in made] == ["DA6401-assignment-1", "theirs", "flag", "flag"]
+    assert [call[2] is None for call in made] == [False, True, False, True]
 
 
 # --- files

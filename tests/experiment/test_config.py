@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import pytest
 
 from helpers.experiment.config import OWN, RULES, Config, hyperparameters
@@ -25,6 +26,23 @@ def test_config_names_and_values():
     assert list(vars(config)) == list(hyperparameters()) == [*OWN, *RULES]
     assert (config.hidden_size, config.optimizer, config.activation) == ((8, 4), "adadelta", "ReLU")
     assert Config(**vars(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("learning_rate", "1e-4", 1e-4), ("epochs", " 5 ", 5), ("patience", "null", None), ("patience", "3", 3),
+        ("hidden_size", "128,64, 32", (128, 64, 32)), ("hidden_size", "[64]", 64), ("hidden_size", [64], 64),
+        ("loss", "MSE", "mean_squared_error"), ("loss", "CrossEntropy", "cross_entropy"),
+        ("optimizer", "Nesterov", "nag"), ("weight_init", "glorot_uniform", "Xavier"),
+        ("activation", "logistic", "sigmoid"), ("dropout", np.float32(0.5), 0.5),
+    ],
+)  # fmt: skip
+def test_config_reads_what_people_write(name, text, value):
+    config = Config(**{name: text})
+    assert getattr(config, name) == value
+    assert type(getattr(config, name)) is type(value)
+    assert Config(hidden_size=[8, 4]).num_layers == Config(hidden_size="8,4").num_layers == 2
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -65,8 +83,10 @@ def test_config_accepts_wide_network_for_few_inputs():
         ({"epsilon": 1e-50}, "epsilon=1e-50 must be a finite number, at least 1e-30"),
         ({"patience": 0}, "patience=0"),
         ({"num_layers": 1001}, "num_layers=1001 must be an integer, at least 1 and at most 1,000"),
-        ({"hidden_size": [4, 4]}, r"hidden_size=\(4, 4\) must be one integer, or a list of 3"),
-        ({"hidden_size": "big"}, "hidden_size='big'"),
+        ({"hidden_size": [4, 4], "num_layers": 3}, r"hidden_size=\(4, 4\) must be one integer, or a list of 3"),
+        ({"hidden_size": "big"}, "hidden_size='big' must be one or more integers, such as 128 or 512,256"),
+        ({"epochs": "1_0"}, "epochs='1_0' must be an integer"),
+        ({"learning_rate": "٣"}, "learning_rate='٣' must be a finite number"),
         ({"flip_probability": 1}, "flip_probability=1 .*below 1"),
         ({"receptive_field": 0.4}, "receptive_field=0.4 must be 0, or a finite number, at least 0.5"),
         ({"warmup": float("inf")}, "warmup=inf"),
@@ -75,7 +95,11 @@ def test_config_accepts_wide_network_for_few_inputs():
         ({"activation": None}, "activation=None.*identity, sigmoid, tanh, ReLU"),
         ({"loss": "l2"}, "loss='l2'.*cross_entropy, mean_squared_error"),
         ({"seed": -3}, "seed=-3"),
-        ({"lr": 0.1, "epochs": 0, "beta": 5}, "lr is an unknown .*; epochs=0 .*; beta=5"),
+        (
+            {"lr": 0.1, "qqq": 1, "epochs": 0, "beta": 5},
+            r"(?s)4 problems:\n  - lr is an unknown .*; did you mean learning_rate\?\n  - qqq is .* the names are: "
+            r"epochs.*\n  - epochs=0 .*\n  - beta=5",
+        ),
     ],
 )
 def test_config_invalid_value_refused(values, message):

@@ -291,7 +291,7 @@ def test_other_sweep_is_refused(data, tmp_path):
     storage, results = sqlite(tmp_path), tmp_path / "a.csv"
     quick(SMALL, data, trials=1, storage=storage, results=results)
     other, before = SMALL | {"method": "random"}, results.read_bytes()
-    with pytest.raises(ValueError, match=r"the storage holds another sweep .*; choose another storage"):
+    with pytest.raises(ValueError, match=r"a\.db' holds another sweep .* choose another storage, or give"):
         quick(other, data, trials=1, storage=storage)
     with pytest.raises(ValueError, match=r"a\.csv' does not hold the results of this sweep"):
         quick(other, data, trials=1, results=results)

@@ -1,0 +1,31 @@
+"""Names and values as people write them."""
+
+import pytest
+
+from helpers.experiment.config import hyperparameters
+from helpers.experiment.values import MEANINGS, SYNONYMS, Problems, meant
+from helpers.search.sweep_file import METRICS
+
+
+def test_synonyms_and_meanings_lead_to_names_that_exist():
+    known = hyperparameters()
+    assert {*SYNONYMS.values()} <= {*known, *METRICS, "wandb_project", "wandb_entity", "dataset"}
+    assert not {*SYNONYMS} & {*known, *METRICS}
+    for name in {*MEANINGS} - {"dataset"}:
+        assert {*MEANINGS[name].values()} <= {*known[name].limits["allowed"]}
+
+
+@pytest.mark.parametrize(("name", "guess"), [("Momentun", "momentum"), ("batch-size", "batch_size"), ("x", None)])
+def test_meant_finds_the_nearest_name(name, guess):
+    assert meant(name, list(hyperparameters())) == guess
+
+
+def test_problems_are_reported_together():
+    outer, inner = Problems(), Problems(["a is bad", "b is bad"])
+    outer.report()
+    with outer.noted():
+        inner.report("inside")
+    with pytest.raises(ValueError, match=r"^f\.yaml: 2 problems:\n  - a is bad\n  - b is bad$"):
+        outer.report("f.yaml")
+    with pytest.raises(ValueError, match=r"^f\.yaml: a is bad$"):
+        Problems(["a is bad"]).report("f.yaml")
