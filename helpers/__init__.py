@@ -27,7 +27,7 @@ NAMES = {
     "helpers.experiment.config": "Config",
     "helpers.experiment.metrics": "evaluate",
     "helpers.experiment.run": "TrainingDiverged last_epochs model_train train_each",
-    "helpers.data": "load_data",
+    "helpers.data": "Dataset load_data",
     "helpers.search": "importance read_sweep",
 }
 MODULES = {name: module for module, names in NAMES.items() for name in names.split()}

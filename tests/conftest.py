@@ -89,7 +89,7 @@ def forgotten_signals(monkeypatch):
 def sample():
     """The sample of Fashion-MNIST that ships with the package: 5,400 + 600 + 1,000 images."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("helpers.data.load_raw", lambda dataset, allow_sample: (*sample_arrays(dataset), True))
+        patch.setattr("helpers.data.load_raw", lambda dataset, allow_sample: (*sample_arrays(dataset), "sample"))
         return load_data("fashion_mnist")
 
 

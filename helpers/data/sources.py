@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import http.client
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.experiment.values import plain
 from helpers.files import atomic_write
 
 FOLDERS = {"fashion_mnist": "fashion-mnist", "mnist": "mnist"}
@@ -65,6 +67,9 @@ SYSTEM_FOLDER = Path("/usr/share/datasets")  # of the package dataset-fashion-mn
 SAMPLE_FOLDER = Path(__file__).parent / "samples"
 
 REPAIR = "delete it, or replace it with an intact copy"
+IDX_NAME = re.compile(r"(train|t10k).*(images|labels)", re.IGNORECASE)
+CSV_ROWS = {"train": 60_000, "test": 10_000}
+CSV_NAME = re.compile(r"mnist.*(train|test).*\.csv$", re.IGNORECASE)
 
 
 class DamagedFile(ValueError):
@@ -72,52 +77,120 @@ class DamagedFile(ValueError):
 
 
 def load_raw(dataset, allow_sample):
-    """Return ``(arrays, source, sample)``: the four uint8 arrays, their source in words, whether they are the sample.
+    """Return ``(arrays, source, variant)``: the four arrays of bytes, their source in words, and which files they are.
 
-    Raises ValueError for a damaged file or a wrong DATASETS_DIR, and FileNotFoundError if no source has the files.
+    The variant is "" for the published files, "Kaggle's CSV" or "sample". Raises ValueError for a damaged file or a
+    wrong DATASETS_DIR, and FileNotFoundError if no source has the files.
     """
     folder, digests = FOLDERS[dataset], SHA256[dataset]
-    user_folder = os.environ.get("DATASETS_DIR")
-    if user_folder:
-        if not Path(user_folder).is_dir():
-            raise ValueError(
-                f"DATASETS_DIR={user_folder!r} is not a folder; set it to one that contains {folder}/, or unset it"
-            )
-        if (Path(user_folder) / folder).is_dir():
-            return read_folder(Path(user_folder) / folder, digests), "the folder in DATASETS_DIR", False
-    cache, damage = keras_cache(), None
+    if os.environ.get("DATASETS_DIR"):
+        arrays, variant = read_user_folder(Path(os.environ["DATASETS_DIR"]).expanduser(), dataset)
+        if arrays:
+            return arrays, "the folder in DATASETS_DIR", variant
+    cache, damage = keras_cache(), ""
     try:
         cached = read_keras_cache(dataset, cache)
     except DamagedFile as error:
-        cached, damage = None, error
+        cached, damage = None, f"{error}. "
     if cached:
-        return cached, "Keras's cache", False
+        return cached, "Keras's cache", ""
     if (SYSTEM_FOLDER / folder).is_dir():
-        return read_folder(SYSTEM_FOLDER / folder, digests), "the system package", False
+        return read_folder(SYSTEM_FOLDER / folder, digests), "the system package", ""
     try:
-        return download(dataset, cache), "a download", False
+        return download(dataset, cache), "a download", ""
     except ConnectionError as error:
-        if damage:
-            raise DamagedFile(f"{damage}. A new download failed: {error}") from None
-        if not allow_sample:
-            raise FileNotFoundError(
-                f"{TITLES[dataset]} was not found and could not be downloaded ({error}). {advice(dataset)}"
-            ) from None
-    message = (
-        f"the full {TITLES[dataset]} is not available: this is a sample of 6,000 + 1,000 images, and all results refer "
-        f"to the sample. {advice(dataset)}"
-    )
+        reason = f"{damage}{TITLES[dataset]} could not be downloaded ({error}). {advice(dataset, str(error))}"
+    if not allow_sample:
+        raise FileNotFoundError(reason)
+    message = f"this is a sample of 6,000 + 1,000 images, and all results refer to the sample. {reason}"
     warnings.warn_explicit(message, UserWarning, "helpers.data", 1)  # not a path of this machine
-    return read_folder(SAMPLE_FOLDER / folder, SAMPLE_SHA256[dataset]), "the sample in helpers/data/samples", True
+    return read_folder(SAMPLE_FOLDER / folder, SAMPLE_SHA256[dataset]), "the sample in helpers/data/samples", "sample"
 
 
-def advice(dataset):
-    """Return how to get the full data set."""
-    package = "install Debian's package dataset-fashion-mnist, or " if dataset == "fashion_mnist" else ""
-    return (
-        f"To get it: connect to the network, or {package}"
-        f"put the four files ({FILES[0]}.gz, …) into a folder {FOLDERS[dataset]}/ and set DATASETS_DIR to its parent."
+def advice(dataset, reason):
+    """Return how to get the full data set, after a download that failed for this reason."""
+    package = dataset == "fashion_mnist" and Path("/etc/debian_version").exists()
+    certificate = "CERTIFICATE_VERIFY_FAILED" in reason
+    ways = [
+        "set SSL_CERT_FILE to the file with your network's certificates" if certificate else "connect to the network",
+        *(["install Debian's package dataset-fashion-mnist"] if package else []),
+        f"set DATASETS_DIR to a folder with the four files ({FILES[0]}.gz, …)",
+    ]
+    return f"To get it: {', or '.join(ways)}."
+
+
+def read_user_folder(folder, dataset):
+    """Return ``(arrays, variant)`` of the data set in or below a folder; ``(None, "")`` if it has only the other one.
+
+    The contents identify each file, whatever its name and place: those of torchvision, of 7-Zip, of a browser, gzipped
+    or not. Where there are none, Kaggle's two CSV files are read. Raises ValueError, with what was found, otherwise.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"DATASETS_DIR={str(folder)!r} is not a folder; set it to one that has the data, or unset it")
+    owners = {digest: (name, i) for name, digests in SHA256.items() for i, digest in enumerate(digests)}
+    found, others, remarks = {}, set(), []
+    for path in files_below(folder, IDX_NAME):
+        try:
+            raw = read_contents(path)
+        except DamagedFile as error:
+            remarks.append(str(error))
+            continue
+        owner, i = owners.get(hashlib.sha256(raw).hexdigest(), (None, None))
+        if owner == dataset:
+            found[i] = raw
+        elif owner:
+            others.add(i)
+            remarks.append(f"{path} is {TITLES[owner]}'s")
+        else:
+            remarks.append(f"{path} is damaged, or a different file")
+        if len(found) == len(FILES):
+            return [as_array(found[i]) for i in range(len(FILES))], ""
+    fashion = dataset == "fashion_mnist"
+    tables = [path for path in files_below(folder, CSV_NAME) if ("fashion" in path.name.lower()) == fashion]
+    parts = {part: [path for path in tables if part in path.name.lower()] for part in ("train", "test")}
+    if parts["train"] and parts["test"]:
+        arrays = [array for part, rows in CSV_ROWS.items() for array in read_csv(parts[part][0], rows)]
+        return arrays, "Kaggle's CSV"
+    if len(others) == len(FILES) == len(remarks) and not found and plain(FOLDERS[dataset]) not in plain(str(folder)):
+        return None, ""
+    missing = ", ".join(name for i, name in enumerate(FILES) if i not in found)
+    present = "; ".join(remarks) or ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+    raise DamagedFile(
+        f"DATASETS_DIR={str(folder)!r} has not all files of {TITLES[dataset]}: {missing} missing. It has: {present}"
     )
+
+
+def files_below(folder, pattern):
+    """Yield the files in the folder, and up to four levels below, whose names match."""
+    for depth in range(5):
+        yield from (p for p in sorted(folder.glob("*/" * depth + "*")) if pattern.search(p.name) and p.is_file())
+
+
+def read_csv(path, rows):
+    """Return images (N, 28, 28) and labels (N,) of a CSV file of Kaggle: a label and 784 pixels in each row."""
+    import pandas as pd  # slow to import
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            header = 0 if "label" in file.readline().lower() else None
+        parts = []
+        for part in pd.read_csv(path, header=header, chunksize=10_000):
+            values = part.to_numpy()
+            if values.shape[1] != 785 or values.dtype.kind not in "iu":
+                raise ValueError(
+                    f"it has {values.shape[1]} columns; it needs 785 of integers: the label, then the pixels"
+                )
+            if values.min() < 0 or values.max() > 255 or values[:, 0].max() > 9:
+                raise ValueError("a label is not in 0 … 9, or a pixel not in 0 … 255")
+            parts.append(values.astype(np.uint8))
+            if sum(map(len, parts)) > rows:
+                break
+        table = np.concatenate(parts)
+        if len(table) != rows or len(np.unique(table[:, 0])) != 10:
+            raise ValueError(f"it needs {rows:,} rows, and all ten labels")
+    except (OSError, ValueError) as error:  # ValueError: also that of pandas for other text
+        raise DamagedFile(f"{path} cannot be read as Kaggle's table of images: {error}") from None
+    return table[:, 1:].reshape(-1, 28, 28), table[:, 0]
 
 
 def read_folder(folder, digests):
@@ -131,12 +204,23 @@ def read_idx(path, digest):
     if not gz_path.exists() and not path.exists():
         raise DamagedFile(f"{gz_path} is missing; a data set needs its four files: {', '.join(FILES)}")
     path = gz_path if gz_path.exists() else path
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path is gz_path else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DamagedFile(f"{path} cannot be read ({type(error).__name__}: {error}); {REPAIR}") from None
+    raw = read_contents(path)
     if hashlib.sha256(raw).hexdigest() != digest:
         raise DamagedFile(f"{path} is damaged, or a different file (its SHA-256 is not {digest}); {REPAIR}")
+    return as_array(raw)
+
+
+def read_contents(path):
+    """Return the bytes of a file, decompressed if they are gzipped; DamagedFile if that is not possible."""
+    try:
+        raw = path.read_bytes()
+        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise DamagedFile(f"{path} cannot be read ({type(error).__name__}: {error}); {REPAIR}") from None
+
+
+def as_array(raw):
+    """Return the contents of an IDX file as an array of uint8."""
     dimensions = raw[3]
     shape = np.frombuffer(raw, ">i4", count=dimensions, offset=4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import data as module
-from helpers.data import load_data, one_hot, scale, split
+from helpers import model_train
+from helpers.data import Dataset, load_data, one_hot, scale, split
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def numbered(monkeypatch):
             images[:, 0, 0], images[:, 0, 1] = np.divmod(np.arange(first, first + n), 256)
             return images, (np.arange(n) % 10).astype(np.uint8)
 
-        return [*part(1000, 0), *part(200, 1000)], "a test", False
+        return [*part(1000, 0), *part(200, 1000)], "a test", ""
 
     monkeypatch.setattr(module, "load_raw", load_raw)
 
@@ -55,7 +56,7 @@ def test_load_data_without_validation_set(numbered):
 
 
 def test_load_data_sample_is_marked(sample):
-    assert sample.sample
+    assert not sample.published
     assert sample.name == "Fashion-MNIST (sample)"
     assert "sample" in sample.source
     assert (sample.x_train.shape, sample.x_val.shape, sample.x_test.shape) == ((5400, 784), (600, 784), (1000, 784))
@@ -65,6 +66,49 @@ def test_load_data_sample_is_marked(sample):
     assert {a.dtype for a in (sample.x_train, sample.y_train, sample.x_val, sample.y_test)} == {np.dtype(np.float32)}
     assert sample.class_names == module.CLASS_NAMES["fashion_mnist"]
     assert len(sample.class_names) == 10
+
+
+@pytest.mark.parametrize("kind", ["bytes", "floats", "nested", "text labels"])
+def test_from_arrays(kind):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (60, 28, 28), dtype=np.uint8), np.arange(60) % 3
+    x, y = images, labels
+    if kind == "floats":
+        x = images.reshape(60, 784) / 255
+    elif kind == "nested":
+        x, y = images.tolist(), labels.tolist()
+    elif kind == "text labels":
+        y = labels.astype(str).astype(object)  # as OpenML has them
+    data = Dataset.from_arrays(x[:40], y[:40], x[40:], y[40:], class_names="abc", name="mine", validation_split=0.25)
+    assert (data.x_train.shape, data.x_val.shape, data.x_test.shape) == ((30, 784), (10, 784), (20, 784))
+    np.testing.assert_allclose(data.x_test, images[40:].reshape(20, 784) / 255, rtol=1e-6)
+    np.testing.assert_array_equal(data.y_test.argmax(axis=1), labels[40:])
+    assert {a.dtype for a in (data.x_train, data.y_train, data.x_val, data.y_test)} == {np.dtype(np.float32)}
+    assert (data.class_names, data.name, data.published) == (("a", "b", "c"), "mine", False)
+    assert len(model_train(data, epochs=1, hidden_size=4)[1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x_train": np.zeros((4, 3, 5))}, r"x_train is float64 of shape \(4, 3, 5\); it must be numbers of shape"),
+        ({"x_test": [["a"]]}, "x_test is <U1 of shape"),
+        ({"x_train": np.full((40, 9), 300)}, r"x_train has values from 300 to 300; they must be in 0 … 255"),
+        ({"x_train": np.full((40, 9), np.nan)}, "x_train has values from nan"),
+        ({"x_train": np.zeros((40, 8))}, "x_train: 8 is not the number of pixels of a square image"),
+        ({"y_train": [0.5] * 40}, r"y_train must be whole numbers 0 … C − 1"),
+        ({"y_train": ["cat"] * 40}, r"y_train must be whole numbers"),
+        ({"y_test": [0, 1]}, "x_test has 20 images, and y_test 2 labels"),
+        ({"y_test": [0, 1], "x_train": [[-1]]}, r"(?s)2 problems:.*x_train has values from -1.*y_test 2 labels"),
+        ({"x_test": np.zeros((20, 16))}, r"and \[9, 16\] pixels"),
+        ({"class_names": ["a", "b"]}, "there are 3 labels, 2 class names"),
+    ],
+)
+def test_from_arrays_refuses_what_does_not_fit(change, message):
+    arrays = {"x_train": np.zeros((40, 9)), "y_train": np.arange(40) % 3}
+    arrays |= {"x_test": np.zeros((20, 9)), "y_test": np.arange(20) % 3}
+    with pytest.raises(ValueError, match=message):
+        Dataset.from_arrays(**arrays | change)
 
 
 def test_scale_divides_by_255():

@@ -118,32 +118,126 @@ def test_load_raw_source_order(places, monkeypatch):
 
 def test_load_raw_returns_arrays_of_files(places):
     put(places / "system" / "fashion-mnist")
-    (x, y, x_test, y_test), _, sample = load_raw("fashion_mnist", False)
+    (x, y, x_test, y_test), _, variant = load_raw("fashion_mnist", False)
     assert (x.shape, y.shape, x_test.shape, y_test.shape) == ((6000, 28, 28), (6000,), (1000, 28, 28), (1000,))
     assert x.dtype == np.uint8
     raw = gzip.decompress((INTACT / f"{FILES[0]}.gz").read_bytes())
     assert x.tobytes() == raw[16:]
-    assert not sample
+    assert variant == ""
 
 
-def test_load_raw_accepts_uncompressed_files(places, monkeypatch):
-    folder = put(places / "own" / "fashion-mnist")
-    for path in folder.iterdir():
-        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
-        path.unlink()
-    monkeypatch.setenv("DATASETS_DIR", str(folder.parent))
-    assert source() == "the folder in DATASETS_DIR"
+@pytest.mark.parametrize(
+    ("place", "name", "packed"),
+    [
+        ("", "{}.gz", True),  # as downloaded
+        ("fashion-mnist", "{}.gz", True),
+        ("FashionMNIST/raw", "{}", False),  # torchvision
+        ("Fashion-MNIST", "{}", False),
+        ("kaggle/input/fashionmnist", "{}", False),
+        ("", "{0}/{0}", False),  # a folder named like its file
+        ("", "{}.gz", False),  # unpacked, but not renamed
+        ("", "{}", True),  # renamed, but not unpacked
+        ("Downloads", "{} (1).gz", True),  # a browser
+        ("7zip", "7-Zip", False),
+    ],
+)
+def test_datasets_dir_in_any_layout(place, name, packed, places, monkeypatch):
+    """The contents identify the files; those of the other data set lie beside them."""
+    for dataset in ("mnist", "fashion-mnist"):
+        for path in (sources.SAMPLE_FOLDER / dataset).iterdir():
+            file = path.with_suffix("").name
+            file = file.replace("-idx", ".idx") if name == "7-Zip" else name.format(file)
+            target = places / "own" / ("" if dataset == "fashion-mnist" else "other") / place / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes() if packed else gzip.decompress(path.read_bytes()))
+    monkeypatch.setenv("HOME", str(places))
+    monkeypatch.setenv("DATASETS_DIR", "~/own")
+    for dataset in sources.TITLES:
+        arrays, where, variant = load_raw(dataset, False)
+        assert (where, variant) == ("the folder in DATASETS_DIR", "")
+        expected = sources.read_folder(sources.SAMPLE_FOLDER / sources.FOLDERS[dataset], sources.SHA256[dataset])
+        assert all(np.array_equal(a, b) for a, b in zip(arrays, expected, strict=True))
 
 
-def test_load_raw_skips_datasets_dir_without_data_set(places, monkeypatch):
+def test_datasets_dir_with_the_other_data_set_alone_is_passed(places, monkeypatch):
+    put(places / "own")
+    shutil.copytree(sources.SAMPLE_FOLDER / "mnist", places / "system" / "mnist")
+    monkeypatch.setenv("DATASETS_DIR", str(places / "own"))
+    assert load_raw("mnist", False)[1] == "the system package"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda own: None, "is not a folder; set it to one that has the data, or unset it"),
+        (lambda own: own.mkdir(), r"has not all files of Fashion-MNIST: train-images.* missing\. It has: nothing"),
+        (lambda own: [own.mkdir(), (own / "a.zip").touch()], r"missing\. It has: a\.zip"),
+        (lambda own: shutil.copytree(sources.SAMPLE_FOLDER / "mnist", own / "fashion-mnist"), "is MNIST's"),
+        (lambda own: [put(own), truncate(own / f"{FILES[0]}.gz")], f"{FILES[0]} missing.*cannot be read"),
+        (lambda own: [put(own), swap(own / f"{FILES[0]}.gz")], f"{FILES[0]}.gz is damaged, or a different file"),
+    ],
+)
+def test_datasets_dir_never_passes_without_effect(make, message, places, monkeypatch):
     put(places / "system" / "fashion-mnist")
-    monkeypatch.setenv("DATASETS_DIR", str(places))
-    assert source() == "the system package"
+    make(places / "own")
+    monkeypatch.setenv("DATASETS_DIR", str(places / "own"))
+    with pytest.raises(ValueError, match=message):
+        source()
 
 
-def test_load_raw_missing_datasets_dir_refused(monkeypatch):
-    monkeypatch.setenv("DATASETS_DIR", "nowhere")
-    with pytest.raises(ValueError, match="DATASETS_DIR='nowhere' is not a folder"):
+def write_csv(path, rows, header=True, change=lambda table: None):
+    """Write a table as Kaggle's, with a few images again and again."""
+    images, labels = (array[:100] for array in sources.read_folder(INTACT, sources.SHA256["fashion_mnist"])[:2])
+    table = np.column_stack([labels, images.reshape(100, -1)])[np.arange(rows) % 100].astype(object)
+    change(table)
+    lines = [",".join(map(str, row)) for row in table]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(["label," + ",".join(f"pixel{i}" for i in range(1, 785))] * header + lines), "utf-8")
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_csv_files_of_kaggle_are_a_data_set_of_their_own(header, places, monkeypatch):
+    monkeypatch.setattr(sources, "CSV_ROWS", {"train": 300, "test": 200})
+    for part, rows in sources.CSV_ROWS.items():
+        write_csv(places / "own" / f"fashion-mnist_{part}.csv", rows, header)
+    monkeypatch.setenv("DATASETS_DIR", str(places / "own"))
+    (x, y, x_test, y_test), where, variant = load_raw("fashion_mnist", False)
+    assert (where, variant) == ("the folder in DATASETS_DIR", "Kaggle's CSV")
+    assert (x.shape, y.shape, x_test.shape, y_test.shape) == ((300, 28, 28), (300,), (200, 28, 28), (200,))
+    expected, labels, *_ = sources.read_folder(INTACT, sources.SHA256["fashion_mnist"])
+    np.testing.assert_array_equal(x[:100], expected[:100])
+    np.testing.assert_array_equal(y[100:200], labels[:100])
+    put(places / "own" / "idx")
+    assert load_raw("fashion_mnist", False)[2] == ""  # the published files come first
+
+
+def set_cell(row, column, value):
+    def change(table):
+        table[row, column] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "message"),
+    [
+        (300, set_cell(7, 9, "x"), "it has 785 columns; it needs 785 of integers"),
+        (300, set_cell(7, 9, ""), "it needs 785 of integers"),
+        (300, set_cell(7, 9, 256), "a label is not in 0 … 9, or a pixel not in 0 … 255"),
+        (300, set_cell(7, 9, -1), "a pixel not in 0 … 255"),
+        (300, set_cell(7, 0, 10), "a label is not in 0 … 9"),
+        (300, set_cell(7, 9, "1,2"), "Expected 785 fields"),
+        (300, set_cell(slice(None), 0, 3), "it needs 300 rows, and all ten labels"),
+        (299, lambda table: None, "it needs 300 rows"),
+        (500, lambda table: None, "it needs 300 rows"),
+    ],
+)
+def test_csv_file_that_is_no_table_of_images(rows, change, message, places, monkeypatch):
+    monkeypatch.setattr(sources, "CSV_ROWS", {"train": 300, "test": 200})
+    write_csv(places / "own" / "fashion-mnist_train.csv", rows, change=change)
+    write_csv(places / "own" / "fashion-mnist_test.csv", 200)
+    monkeypatch.setenv("DATASETS_DIR", str(places / "own"))
+    with pytest.raises(ValueError, match=rf"fashion-mnist_train\.csv cannot be read as Kaggle's table .*{message}"):
         source()
 
 
@@ -165,8 +259,8 @@ def test_load_raw_damaged_cache_uses_system_package_without_network(places, monk
     before = contents(cache)
     put(places / "system" / "fashion-mnist")
     calls = network(monkeypatch, None)
-    arrays, where, sample = load_raw("fashion_mnist", False)
-    assert (where, sample) == ("the system package", False)
+    arrays, where, variant = load_raw("fashion_mnist", False)
+    assert (where, variant) == ("the system package", "")
     assert [len(a) for a in arrays] == [6000, 6000, 1000, 1000]
     assert not calls
     assert contents(cache) == before
@@ -194,25 +288,22 @@ def test_load_raw_damaged_cache_downloaded_again(places, monkeypatch, damage, na
 
 @every_damage
 def test_load_raw_damaged_cache_named_without_other_source(places, damage):
-    """The sample does not replace a damaged file, and the file is not changed."""
+    """Also where the sample takes its place; the file is not changed."""
     cache = put(places / "keras" / "datasets" / "fashion-mnist")
     path = cache / f"{FILES[2]}.gz"
     damage(path)
     before = contents(cache)
-    for allow_sample in (False, True):
-        with pytest.raises(DamagedFile, match=f"{path.name}.*delete it.*A new download failed: .*URL fetch failure"):
-            source(allow_sample)
+    message = f"{path.name}.*delete it.*could not be downloaded .*URL fetch failure"
+    with pytest.raises(FileNotFoundError, match=message):
+        source()
+    with pytest.warns(UserWarning, match=message):
+        assert source(allow_sample=True) == "the sample in helpers/data/samples"
     assert contents(cache) == before
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_bit, empty, swap, unreadable, remove])
-def test_load_raw_damaged_file_in_folder_named(places, monkeypatch, damage):
-    """In the system package, and in DATASETS_DIR."""
-    folder = put(places / "system" / "fashion-mnist")
-    damage(folder / f"{FILES[1]}.gz")
-    with pytest.raises(DamagedFile, match=FILES[1]):
-        source()
-    monkeypatch.setenv("DATASETS_DIR", str(folder.parent))
+def test_load_raw_damaged_file_of_the_system_package_named(places, damage):
+    damage(put(places / "system" / "fashion-mnist") / f"{FILES[1]}.gz")
     with pytest.raises(DamagedFile, match=FILES[1]):
         source()
 
@@ -233,7 +324,7 @@ def test_download_interrupted_keeps_cache(places, monkeypatch, failure):
         raise failure
 
     monkeypatch.setattr(sources, "load_with_keras", load)
-    with pytest.raises((KeyboardInterrupt, DamagedFile)):
+    with pytest.raises((KeyboardInterrupt, FileNotFoundError)):
         source()
     assert contents(cache) == before
     assert os.listdir(cache.parent) == ["fashion-mnist"]
@@ -271,7 +362,7 @@ def test_download_on_full_disk_falls_back_to_sample(monkeypatch):
 
     monkeypatch.setattr(sources.tempfile, "TemporaryDirectory", full)
     with pytest.warns(UserWarning, match="this is a sample"):
-        assert load_raw("fashion_mnist", True)[2]
+        assert load_raw("fashion_mnist", True)[2] == "sample"
     with pytest.raises(FileNotFoundError, match="No space left"):
         source()
 
@@ -458,15 +549,28 @@ def test_load_data_imports_keras_only_for_download(places):
 # ---- no source, and the sample ----
 
 
-def test_load_raw_without_source_advises():
-    with pytest.raises(FileNotFoundError, match=r"URL fetch failure.*dataset-fashion-mnist.*DATASETS_DIR"):
+@pytest.mark.parametrize("debian", [True, False])
+def test_load_raw_without_source_advises(debian, monkeypatch):
+    """The package, where there are such packages."""
+    monkeypatch.setattr(Path, "exists", lambda path: debian if "debian" in str(path) else os.path.exists(path))
+    with pytest.raises(FileNotFoundError, match=r"URL fetch failure.*connect to the network.*DATASETS_DIR") as caught:
         source()
+    assert ("dataset-fashion-mnist" in str(caught.value)) == debian
+
+
+def test_load_raw_advises_about_certificates(monkeypatch):
+    def refuse(dataset, home):
+        raise ConnectionError("<urlopen error [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed>")
+
+    monkeypatch.setattr(sources, "load_with_keras", refuse)
+    with pytest.warns(UserWarning, match=r"CERTIFICATE_VERIFY_FAILED.* set SSL_CERT_FILE to the file with your"):
+        load_raw("fashion_mnist", True)
 
 
 def test_load_raw_sample_only_if_allowed_and_with_warning():
     with pytest.warns(UserWarning, match=r"sample of 6,000 \+ 1,000 images") as warned:
-        _, where, sample = load_raw("fashion_mnist", True)
-    assert sample
+        _, where, variant = load_raw("fashion_mnist", True)
+    assert variant == "sample"
     assert where == "the sample in helpers/data/samples"
     assert not any(os.path.isabs(warning.filename) for warning in warned)  # no path of this machine
 
@@ -505,8 +609,8 @@ def keras_mnist(places, **arrays):
 
 def test_load_raw_mnist_damaged_cache_named(places):
     path = keras_mnist(places, x_train=np.zeros((1, 28, 28)))
-    with pytest.raises(DamagedFile, match=r"mnist\.npz is damaged"):
-        load_raw("mnist", True)
+    with pytest.raises(FileNotFoundError, match=r"mnist\.npz is damaged"):
+        load_raw("mnist", False)
     assert os.listdir(path.parent) == ["mnist.npz"]
 
 

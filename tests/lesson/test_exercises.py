@@ -124,8 +124,8 @@ def test_claim_holds_on_complete_results_of_the_full_data(data, capsys):
     claim(True, data, {"a": [history], "b": [history, history]}, history)
     with pytest.raises(AssertionError, match="the result differs from the text"):
         claim(False, data, history)
-    claim(False, replace(data, sample=True), history)
-    assert "results of the small sample" in capsys.readouterr().out
+    claim(False, replace(data, published=False), history)
+    assert "these are the results of blobs" in capsys.readouterr().out
     history.attrs["interrupted"] = True
     for training in (history, {"a": [history]}):
         claim(False, data, training)

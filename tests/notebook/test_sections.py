@@ -13,7 +13,7 @@ CELLS = json.loads((ROOT / "DL_Assignment1.ipynb").read_text("utf-8"))["cells"]
 SAMPLE = """
 import helpers.data
 from tests.support.datasets import sample_arrays
-helpers.data.load_raw = lambda dataset, allow_sample: (*sample_arrays(dataset), True)
+helpers.data.load_raw = lambda dataset, allow_sample: (*sample_arrays(dataset), "sample")
 from helpers.recipes import RECIPES
 RECIPES["fast"].hyperparameters["epochs"] = 10  # section 10 takes this recipe; the sample needs no 75 epochs to run it
 """

@@ -25,4 +25,4 @@ def blobs(N=200, inputs=20, classes=10, seed=0, dtype=np.float64, validation=Tru
     x_val, y_val = part(N // 2) if validation else (None, None)
     x_test, y_test = part(N // 2)
     names = tuple(str(c) for c in range(classes))
-    return Dataset(x_train, y_train, x_val, y_val, x_test, y_test, names, "synthetic", "blobs", False)
+    return Dataset(x_train, y_train, x_val, y_val, x_test, y_test, names, "synthetic", "blobs", True)
