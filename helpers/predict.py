@@ -1,13 +1,13 @@
-"""Classify images with a trained network, or evaluate it on the test set.
+"""Classify pictures with a trained network, or evaluate it on the test set.
 
-Examples: python -m helpers.predict chosen.npz coat.png bag.png
+Examples: python -m helpers.predict chosen.npz boot.jpg pictures/
           python -m helpers.predict chosen.npz --test
 
-Each image must have 28 × 28 pixels and show a light object on a dark background, as in the data sets.
+A picture may have any size and background. It is prepared as the images of the data sets were made, and the steps are
+printed: made grey, inverted if its border is bright, cropped to the object, scaled to 28 × 28 pixels.
 """
 
 import sys
-import warnings
 from pathlib import Path
 
 if __name__ == "__main__":  # before the other imports, which need this path, and of which one may fail
@@ -19,26 +19,32 @@ if __name__ == "__main__":  # before the other imports, which need this path, an
 import numpy as np
 
 from helpers import cli
+from helpers.data import pictures
 from helpers.experiment.checkpoint import load_model
 from helpers.experiment.metrics import predict
+from helpers.files import atomic_write
 
 
-def read_image(path):
-    """Return the image file as a row (1, 784) of float32 in [0, 1]; ValueError if it is not a 28 × 28 image."""
+def read_image(path, digits, as_is=False):
+    """Return the pixels (784,) of a picture, in [0, 1], and a list of what was done; ValueError if that fails."""
+    grey = pictures.read_picture(path)
+    if not as_is:
+        try:
+            return pictures.prepare(grey, digits)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    if grey.shape != (pictures.SIZE, pictures.SIZE):
+        raise ValueError(f"{path} has {grey.shape[1]} × {grey.shape[0]} pixels; with --as-is it must have 28 × 28")
+    unlike = ["unlike the data sets: its border is bright"] if np.median(grey[[0, -1]]) > 127 else []
+    return (grey / 255).reshape(-1), unlike
+
+
+def save_image(pixels, path):
+    """Write what the network sees to a PNG file."""
     from PIL import Image
 
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            (width, height), mode = image.size, image.mode
-            readable = (width, height) == (28, 28) and mode in ("1", "L", "P", "RGB")
-            pixels = np.asarray(image.convert("L"), np.float32) if readable else None
-    except Exception as error:  # Pillow raises about ten different types for damaged files
-        raise ValueError(f"{path} cannot be read as an image: {type(error).__name__}: {error}") from None
-    if (width, height) != (28, 28):
-        raise ValueError(f"{path} has {width} × {height} pixels; it must have 28 × 28")
-    if not readable:
-        raise ValueError(f"{path} has the pixel format {mode}; save it as 8-bit greyscale or RGB")
-    return pixels.reshape(1, 784) / np.float32(255)
+    with atomic_write(path) as file:
+        Image.fromarray(np.round(255 * pixels.reshape(28, 28)).astype(np.uint8)).save(file, "png")
 
 
 def print_test_scores(path, params, config, names, allow_sample):
@@ -61,33 +67,49 @@ def print_test_scores(path, params, config, names, allow_sample):
 
 
 def main(arguments=None):
-    """Print the three most probable classes of each image, and the scores on the test set; return the exit code.
+    """Print the three most probable classes of each picture, and the scores on the test set; return the exit code.
 
-    0; 1 if there are no data; 2 for an argument or a file that is not valid.
+    0; 1 if there are no data or a file cannot be written; 2 for an argument or a file that is not valid. A picture that
+    cannot be read does not keep the others from being classified.
     """
     parser = cli.parser("helpers.predict", __doc__)
     parser.add_argument("model", help="a model file, written by helpers.train --model or by save_model")
-    parser.add_argument("images", nargs="*", metavar="image", help="an image of 28 x 28 pixels, such as a PNG file")
+    parser.add_argument("pictures", nargs="*", metavar="picture", help="a file that Pillow reads, or a folder of such")
+    parser.add_argument("--as-is", action="store_true", help="prepare nothing: each picture has 28 x 28 pixels")
+    parser.add_argument("--save-prepared", metavar="FOLDER", help="write what the network sees to PNG files")
     parser.add_argument("--test", action="store_true", help="print accuracy, precision, recall and F1 on the test set")
     cli.add_allow_sample(parser)
     args = parser.parse_args(arguments)
-    if not (args.images or args.test):
-        parser.error("nothing to do: name at least one image, or add --test")
+    if not (args.pictures or args.test):
+        parser.error("nothing to do: name at least one picture, or add --test")
     try:
         params, config, names = load_model(args.model)
         if args.test:
             print_test_scores(args.model, params, config, names, args.allow_sample)
-        if not args.images:
-            return 0
-        X = np.concatenate([read_image(path) for path in args.images]).astype(params.theta.dtype)
         inputs = params.layers[0][0].shape[0]
-        if inputs != X.shape[1]:
-            raise ValueError(f"{args.model} holds a network of {inputs} inputs; an image has {X.shape[1]} pixels")
-        Y_hat = predict(params, X, **config.prediction)
+        if args.pictures and inputs != 784:
+            raise ValueError(f"{args.model} holds a network of {inputs} inputs; an image has 784 pixels")
+        paths = pictures.pictures_in(args.pictures)
+        if args.save_prepared:
+            Path(args.save_prepared).mkdir(parents=True, exist_ok=True)
     except ValueError as error:
         parser.error(str(error))
-    except FileNotFoundError as error:
+    except OSError as error:  # FileNotFoundError: no data
         return cli.error(error)
-    for path, y_hat in zip(args.images, Y_hat, strict=True):
-        print(f"{cli.printable(path)}: " + ", ".join(f"{names[k]} {y_hat[k]:.1%}" for k in y_hat.argsort()[:-4:-1]))
-    return 0
+    code, digits = 0, all(name.isdigit() for name in names)
+    for path in paths:
+        try:
+            pixels, steps = read_image(path, digits, args.as_is)
+        except ValueError as error:
+            cli.error(error)
+            code = 2
+            continue
+        y_hat = predict(params, pixels[None].astype(params.theta.dtype), **config.prediction)[0]
+        best = ", ".join(f"{names[k]} {y_hat[k]:.1%}" for k in y_hat.argsort()[:-4:-1])
+        print(cli.printable(f"{path}: {best}" + (f" ({', '.join(steps)})" if steps else "")))
+        if args.save_prepared:
+            try:
+                save_image(pixels, Path(args.save_prepared, f"{path.stem}.png"))
+            except OSError as error:
+                return cli.error(error)
+    return code

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from helpers.data.pictures import prepare, read_picture
 from helpers.experiment.metrics import predict
 from helpers.lesson import figures
 from helpers.nn import optimizers
@@ -73,6 +74,19 @@ def explore_predictions(params, data, prediction, *, sliders):
         down=("IntSlider", pixels | {"description": "down, px"}),
         degrees=("IntSlider", {"min": -180, "max": 180, "step": 5, "value": 0, "description": "rotation, °"}),
     )  # fmt: skip
+
+
+def classify_picture(path, params, class_names, prediction):
+    """Show how a picture of your own is prepared for the network, and what it says; None: say how to choose one."""
+    if path is None:
+        print("Choose a picture, such as a photograph of a shoe: picture = 'shoe.jpg'")
+        return
+    grey = read_picture(path)
+    pixels, steps = prepare(grey, digits=all(name.isdigit() for name in class_names))
+    y_hat = predict(params, pixels[None].astype(params.theta.dtype), **prediction)[0]
+    title = f"{class_names[y_hat.argmax()]}, with {y_hat.max():.0%}"
+    title += f": the picture was {', '.join(steps)}" if steps else ""
+    figures.own_picture(grey, pixels, y_hat, class_names, title, str(path))
 
 
 def transform(pixels, right, down, degrees):

@@ -1,14 +1,16 @@
 """The benchmark: this project and other libraries train the same networks on the same images, in turn.
 
     pip install -r tests/benchmark/requirements.txt
-    python -m tests.benchmark [race] [networks] [cores] [scaling] [busy] [rest]
+    python -m tests.benchmark [race] [networks] [cores] [scaling] [busy] [rest] [pictures]
 
 race, networks and scaling pin every contestant to the same core; cores gives each all cores, with default settings;
-busy repeats epochs while other processes occupy the cores; rest measures start-up, memory, evaluation and the search.
-Without arguments all parts run, in about 45 minutes on a machine with nothing else to do. They print Markdown tables;
-race and scaling also draw the figures in .images/.
+busy repeats epochs while other processes occupy the cores; rest measures start-up, memory, evaluation and the search;
+pictures measures the accuracy on photographs, see helpers/data/README.md. Without
+arguments all parts run, in about 45 minutes on a machine with nothing else to do. They print Markdown tables; race and
+scaling also draw the figures in .images/.
 """
 
+import io
 import multiprocessing
 import os
 import platform
@@ -22,8 +24,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from helpers import load_data, model_train
+from helpers.data.pictures import prepare, read_picture
+from helpers.experiment import metrics
 from tests.benchmark.contestants import CONTESTANTS
 from tests.benchmark.processes import contest, spin
+from tests.support.photographs import WAYS, photograph
 
 ROOT = Path(__file__).parents[2]
 OURS, FLOOR = "this project", "matrix products alone"
@@ -235,6 +241,26 @@ def show_rest():
             )
 
 
+def show_pictures(count=500):
+    """Print the accuracy on test images that are drawn on 600 × 800 pixels, stored as JPEG and prepared again."""
+    print(f"\nAccuracy on {count} test images, and on photographs of them\n")
+    print(f"| data | original | {' | '.join(WAYS)} |\n{'|---' * (2 + len(WAYS))}|")
+    for dataset in ("fashion_mnist", "mnist"):
+        data = load_data(dataset)
+        settings = {"num_layers": 2, "hidden_size": 256, "batch_size": 128, "schedule": "cosine", "dropout": 0.1}
+        params, _ = model_train(data, epochs=8, progress=False, **settings)
+        images, rng = data.x_test[:count], np.random.default_rng(0)
+        cells = [images]
+        for way in WAYS:
+            files = [io.BytesIO() for _ in images]
+            for image, file in zip(images, files, strict=True):
+                photograph(image, way, rng).save(file, "jpeg")
+            cells.append(np.array([prepare(read_picture(file), dataset == "mnist")[0] for file in files]))
+        predictions = [metrics.predict(params, X, activation="ReLU") for X in cells]
+        scores = [metrics.accuracy(Y_hat, data.y_test[:count]) for Y_hat in predictions]
+        print(f"| {data.name} | {' | '.join(f'{score:.3f}' for score in scores)} |", flush=True)
+
+
 def python(*arguments):
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
@@ -253,6 +279,7 @@ PARTS = {
     "scaling": show_scaling,
     "busy": show_busy,
     "rest": show_rest,
+    "pictures": show_pictures,
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""helpers.predict: images in, class names out, clear messages for files that are not valid."""
-
-from pathlib import Path
+"""helpers.predict: pictures in, class names out, clear messages for files that are not valid."""
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ import helpers.predict as command
 from helpers import Config, intial_weights, load_model, model_train, save_model
 from helpers.data import CLASS_NAMES
 from helpers.experiment.metrics import predict
+from tests.support.photographs import photograph
 
 
 @pytest.fixture(scope="module")
@@ -40,35 +39,52 @@ def test_predict_classifies_png_files(model, sample, tmp_path, capsys):
     assert np.mean(Y_hat.argmax(axis=1) == sample.y_test[:50].argmax(axis=1)) > 0.6
 
 
+def test_pictures_of_any_size_are_prepared_and_a_bad_one_does_not_end_the_others(model, sample, tmp_path, capsys):
+    folder, rng = tmp_path / "mine", np.random.default_rng(0)
+    folder.mkdir()
+    for i, row in enumerate(sample.x_test[:5]):
+        photograph(row, "small and off-centre", rng).save(folder / f"{i}.jpg")
+    (folder / "bad.png").write_text("no picture")
+    assert command.main([str(model), str(folder), "--save-prepared", str(tmp_path / "seen")]) == 2
+    said = capsys.readouterr()
+    assert [line.split(": ")[0] for line in said.out.splitlines()] == [str(folder / f"{i}.jpg") for i in range(5)]
+    assert all("% (inverted, cropped to " in line for line in said.out.splitlines())
+    assert said.err.startswith(f"error: {folder / 'bad.png'} cannot be read as an image")
+    assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == [f"{i}.png" for i in range(5)]
+    assert command.main([str(model), "--as-is", *map(str, sorted((tmp_path / "seen").iterdir()))]) == 0
+    again = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[1] for line in again] == [
+        line.split(": ")[1].partition(" (")[0] for line in said.out.splitlines()
+    ]
+
+
 def test_invalid_files_exit_code_2(model, tmp_path, capsys):
     good = write_image(np.zeros(784), tmp_path / "good.png")
     Image.new("L", (40, 30)).save(tmp_path / "large.png")
-    (tmp_path / "text.png").write_text("no picture")
-    whole = Path(write_image(np.random.default_rng(0).random(784), tmp_path / "whole.png")).read_bytes()
-    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    Image.fromarray(np.full((28, 28), 40_000, np.uint16)).save(tmp_path / "deep.png")
-    Image.new("RGBA", (28, 28)).save(tmp_path / "clear.png")
+    Image.new("L", (28, 28), "white").save(tmp_path / "bright.png")
+    (tmp_path / "empty").mkdir()
     save_model(
         tmp_path / "other.npz", intial_weights(1, 2, inputs=9), Config(num_layers=1, hidden_size=2), "abcdefghij"
     )
     for arguments, words in (
-        ([model, tmp_path / "large.png"], "large.png has 40 × 30 pixels; it must have 28 × 28"),
-        ([model, good, tmp_path / "text.png"], "text.png cannot be read as an image"),
-        ([model, tmp_path / "cut.png"], "cut.png cannot be read as an image"),
-        ([model, tmp_path / "deep.png"], "deep.png has the pixel format I;16; save it as 8-bit greyscale"),
-        ([model, tmp_path / "clear.png"], "clear.png has the pixel format RGBA"),
+        ([model, tmp_path / "large.png"], "large.png: nothing in it stands out from the background"),
+        ([model, tmp_path / "large.png", "--as-is"], "large.png has 40 × 30 pixels; with --as-is it must have 28 × 28"),
+        ([model, tmp_path / "none.png"], "none.png cannot be read as an image: FileNotFoundError"),
+        ([model, tmp_path / "empty"], "empty is a folder without pictures"),
         ([tmp_path / "other.npz", good], "other.npz holds a network of 9 inputs; an image has 784 pixels"),
-        ([model, tmp_path / "none.png"], "none.png cannot be read"),
-        ([model, tmp_path], "cannot be read"),
         ([good, good], "good.png is damaged, or not a model of this project"),
         ([tmp_path / "none.npz", good], "none.npz cannot be read"),
-        ([model], "name at least one image, or add --test"),
+        ([model], "name at least one picture, or add --test"),
         ([tmp_path / "other.npz", "--test"], "--test needs a network for the classes of fashion_mnist or mnist"),
     ):
-        with pytest.raises(SystemExit) as caught:
-            command.main([str(word) for word in arguments])
-        assert caught.value.code == 2
+        try:
+            code = command.main([str(word) for word in arguments])
+        except SystemExit as end:
+            code = end.code
+        assert code == 2
         assert words in capsys.readouterr().err
+    assert command.main([str(model), str(tmp_path / "bright.png"), "--as-is"]) == 0
+    assert "(unlike the data sets: its border is bright)" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("error")
@@ -87,7 +103,7 @@ def test_damaged_images_are_refused(kind, tmp_path):
         damaged[rng.integers(0, min(len(damaged), 300), 8)] = rng.integers(0, 256, 8)
         path.write_bytes(damaged.tobytes())
         try:
-            assert command.read_image(path).shape == (1, 784)
+            assert command.read_image(path, digits=False)[0].shape == (784,)
         except ValueError as error:
             refused.append(str(error))
     assert len(refused) > 20

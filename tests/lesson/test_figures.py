@@ -66,6 +66,7 @@ FIGURES = {  # function: its arguments; T stands for the title
     "image_grid": (X[:8], ["a"] * 8, ["b"] * 8, T, "toys"),
     "augmented_images": ({"a": X[:4], "b": X[4:8]}, T, "toys"),
     "prediction": (X[0], Y_HAT[0], NAMES, T, "toys"),
+    "own_picture": (255 * RNG.random((60, 40)), X[0], Y_HAT[0], NAMES, T, "toys"),
     "reliability_diagram": ({"a": CALIBRATION}, T, "toys"),
     "ablation": ({"a": [-1.2, -0.8], "b": [0, 0.2]}, T, "toys"),
     "overfitting": (SEEDS, [1, 2], T, "toys"),
@@ -144,6 +145,7 @@ def test_figure_is_complete(name, sample, shown):
 
 def test_figure_is_shown_as_png_with_palette_width_and_alternative_text(monkeypatch):
     displayed = []
+    monkeypatch.setattr("IPython.get_ipython", lambda: "a shell")
     monkeypatch.setattr("IPython.display.display", lambda data, metadata, raw: displayed.append((data, metadata)))
     with style.figure(size=(4, 3), title="title", alt="lines") as (_, axis):
         for i, colour in enumerate(style.COLOURS):

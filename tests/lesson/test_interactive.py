@@ -8,6 +8,7 @@ import pytest
 
 from helpers.lesson import figures, interactive
 from helpers.nn import init_state, intial_weights, optimizers
+from tests.support.photographs import photograph
 
 
 def bowl(x, y):
@@ -96,3 +97,17 @@ def test_transform_shifts_and_rotates():
     turned = interactive.transform(pixels, 0, 0, 90).reshape(28, 28)
     assert np.unravel_index(turned.argmax(), turned.shape) == (7, 4)  # counter-clockwise
     assert turned.dtype == np.float32
+
+
+def test_classify_picture_shows_what_the_network_sees(sample, tmp_path, monkeypatch, capsys):
+    drawn, path, names = [], tmp_path / "a.jpg", sample.class_names
+    monkeypatch.setattr(figures, "own_picture", lambda *arguments: drawn.append(arguments))
+    photograph(sample.x_test[0], "on white", np.random.default_rng(0)).save(path)
+    params = intial_weights(1, 4)
+    interactive.classify_picture(None, params, names, {"activation": "ReLU"})
+    assert capsys.readouterr().out.startswith("Choose a picture")
+    interactive.classify_picture(path, params, names, {"activation": "ReLU"})
+    [(grey, pixels, y_hat, _, title, _)] = drawn
+    assert (grey.shape, pixels.shape, y_hat.shape) == ((800, 600), (784,), (10,))
+    assert title.startswith(f"{names[y_hat.argmax()]}, with ")
+    assert ": the picture was inverted, cropped to " in title

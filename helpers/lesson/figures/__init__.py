@@ -14,7 +14,8 @@ the alternative text. `source` is the name of the data set, for the lower right 
 
 # ruff: noqa: F401, I001 (exported; not one name per line)
 from helpers.lesson.figures.data import (
-    augmented_images, class_examples, first_layer_weights, image_grid, misclassified, prediction,
+    augmented_images, class_examples, first_layer_weights, image_grid, misclassified, own_picture,
+    prediction,
 )  # fmt: skip
 from helpers.lesson.figures.evaluation import confusion_matrix, reliability_diagram
 from helpers.lesson.figures.network import (

@@ -83,6 +83,23 @@ def prediction(x, y_hat, class_names, title, source):
         style.percent(axes[1].xaxis)
 
 
+def own_picture(grey, pixels, y_hat, class_names, title, source):
+    """Plot a picture (height, width) of greys 0 … 255, what the network sees (784,), and the three best classes."""
+    best = y_hat.argsort()[:-4:-1]
+    alt = "A picture, the 28 × 28 pixels that the network sees, and bars of the three most probable classes: "
+    alt += style.sentence(class_names[k] for k in best)
+    with style.figure(1, 3, size=(8.5, 3.2), title=title, alt=alt, source=source) as (_, axes):
+        axes[0].imshow(grey, cmap="gray", vmin=0, vmax=255)
+        axes[0].set(xticks=[], yticks=[], title="the picture, in grey")
+        axes[0].grid(visible=False)
+        draw_image(axes[1], pixels)
+        axes[1].set_title("what the network sees")
+        axes[2].barh([class_names[k] for k in best], y_hat[best], color=style.BLUE)
+        axes[2].invert_yaxis()
+        axes[2].set(xlabel="predicted probability", xlim=(0, 1))
+        style.percent(axes[2].xaxis)
+
+
 def first_layer_weights(W, title, source, count=24, label="change of the weight"):
     """Plot the incoming weights of units of the first layer as images: positive in purple, negative in orange.
 

@@ -68,6 +68,7 @@ def write_title(fig, title):
 
 def show(fig, alt):
     """Display the figure as a PNG with a palette, with its width in the notebook and the alternative text."""
+    from IPython import get_ipython
     from IPython.display import display
     from PIL import Image
 
@@ -78,6 +79,9 @@ def show(fig, alt):
     image = image.quantize(PALETTE, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     image.save(small, format="png", optimize=True)
     output = {"image/png": small.getvalue(), "text/plain": alt}
+    if get_ipython() is None:  # a script, where `display` would print the bytes
+        print(alt)
+        return
     display(output, metadata={"image/png": {"width": round(100 * fig.get_figwidth()), "alt": alt}}, raw=True)
 
 
