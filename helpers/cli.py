@@ -81,7 +81,8 @@ def run(main):
         stream.reconfigure(errors="backslashreplace")
     try:
         code = main()
-        sys.stdout.flush()
+        if sys.stdout:  # None if it was closed
+            sys.stdout.flush()
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:

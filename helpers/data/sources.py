@@ -128,7 +128,7 @@ def read_user_folder(folder, dataset):
     if not folder.is_dir():
         raise ValueError(f"DATASETS_DIR={str(folder)!r} is not a folder; set it to one that has the data, or unset it")
     owners = {digest: (name, i) for name, digests in SHA256.items() for i, digest in enumerate(digests)}
-    found, others, remarks = {}, set(), []
+    found, others, remarks, misplaced = {}, set(), [], False
     for path in files_below(folder, IDX_NAME):
         try:
             raw = read_contents(path)
@@ -141,17 +141,19 @@ def read_user_folder(folder, dataset):
         elif owner:
             others.add(i)
             remarks.append(f"{path} is {TITLES[owner]}'s")
+            misplaced |= plain(FOLDERS[dataset]) in map(plain, path.parent.parts)
         else:
             remarks.append(f"{path} is damaged, or a different file")
         if len(found) == len(FILES):
             return [as_array(found[i]) for i in range(len(FILES))], ""
-    fashion = dataset == "fashion_mnist"
-    tables = [path for path in files_below(folder, CSV_NAME) if ("fashion" in path.name.lower()) == fashion]
+    csv_files, fashion = list(files_below(folder, CSV_NAME)), dataset == "fashion_mnist"
+    tables = [path for path in csv_files if ("fashion" in path.name.lower()) == fashion]
     parts = {part: [path for path in tables if part in path.name.lower()] for part in ("train", "test")}
     if parts["train"] and parts["test"]:
         arrays = [array for part, rows in CSV_ROWS.items() for array in read_csv(parts[part][0], rows)]
         return arrays, "Kaggle's CSV"
-    if len(others) == len(FILES) == len(remarks) and not found and plain(FOLDERS[dataset]) not in plain(str(folder)):
+    other_alone = len(others) == len(FILES) == len(remarks) and not misplaced
+    if not (found or tables) and (other_alone or (csv_files and not remarks)):
         return None, ""
     missing = ", ".join(name for i, name in enumerate(FILES) if i not in found)
     present = "; ".join(remarks) or ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
@@ -174,17 +176,18 @@ def read_csv(path, rows):
         with open(path, encoding="utf-8") as file:
             header = 0 if "label" in file.readline().lower() else None
         parts = []
-        for part in pd.read_csv(path, header=header, chunksize=10_000):
-            values = part.to_numpy()
-            if values.shape[1] != 785 or values.dtype.kind not in "iu":
-                raise ValueError(
-                    f"it has {values.shape[1]} columns; it needs 785 of integers: the label, then the pixels"
-                )
-            if values.min() < 0 or values.max() > 255 or values[:, 0].max() > 9:
-                raise ValueError("a label is not in 0 … 9, or a pixel not in 0 … 255")
-            parts.append(values.astype(np.uint8))
-            if sum(map(len, parts)) > rows:
-                break
+        with pd.read_csv(path, header=header, chunksize=10_000) as reader:
+            for part in reader:
+                values = part.to_numpy()
+                if values.shape[1] != 785 or values.dtype.kind not in "iu":
+                    raise ValueError(
+                        f"it has {values.shape[1]} columns; it needs 785 of integers: the label, then the pixels"
+                    )
+                if values.min() < 0 or values.max() > 255 or values[:, 0].max() > 9:
+                    raise ValueError("a label is not in 0 … 9, or a pixel not in 0 … 255")
+                parts.append(values.astype(np.uint8))
+                if sum(map(len, parts)) > rows:
+                    break
         table = np.concatenate(parts)
         if len(table) != rows or len(np.unique(table[:, 0])) != 10:
             raise ValueError(f"it needs {rows:,} rows, and all ten labels")

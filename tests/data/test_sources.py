@@ -207,6 +207,8 @@ def test_csv_files_of_kaggle_are_a_data_set_of_their_own(header, places, monkeyp
     expected, labels, *_ = sources.read_folder(INTACT, sources.SHA256["fashion_mnist"])
     np.testing.assert_array_equal(x[:100], expected[:100])
     np.testing.assert_array_equal(y[100:200], labels[:100])
+    shutil.copytree(sources.SAMPLE_FOLDER / "mnist", places / "system" / "mnist")
+    assert load_raw("mnist", False)[1] == "the system package"  # the folder has Fashion-MNIST alone
     put(places / "own" / "idx")
     assert load_raw("fashion_mnist", False)[2] == ""  # the published files come first
 
