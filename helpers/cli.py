@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
                 problems.append(unknown("flag", flag, known, "--"))
         if problems:
             self.error("; ".join(problems))
-        return super().parse_args(arguments, namespace)
+        return self.parse_intermixed_args(arguments, namespace)  # flags may stand between files
 
 
 def parser(module, description):
