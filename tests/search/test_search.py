@@ -140,7 +140,7 @@ def test_trials_that_fail_have_a_reason(data, trained):
     trained.before = hungry
     rates, sizes = {"values": [1e308, 0.001]}, {"values": [4, 8, [4, 4]]}
     wild = {"learning_rate": rates, "hidden_size": sizes, "optimizer": {"value": "sgd"}}
-    wild |= {"activation": {"value": "identity"}, "epochs": {"value": 1}}
+    wild |= {"activation": {"value": "identity"}, "epochs": {"value": 1}, "num_layers": {"value": 3}}
     results = quick(GRID | {"parameters": wild}, data)
     failed = results[results.state == "failed"].reason
     assert sorted(results.state) == ["complete"] + ["failed"] * 5
