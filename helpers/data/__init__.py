@@ -66,7 +66,7 @@ class Dataset:
         x_train, x_test : array_like, shape (N, d, d) or (N, d²)
             Greyscale images with values 0 … 255 or 0 … 1, as lists, arrays or data frames.
         y_train, y_test : array_like, shape (N,)
-            Their labels, whole numbers 0 … C − 1, also as text ("7").
+            Their labels, integers 0 … C − 1; texts such as "7" are read as integers.
         class_names : sequence of str, optional
             The names of the C classes; by default their numbers.
         name : str
@@ -166,7 +166,7 @@ def divided(X, X_test, Y, Y_test, labels, validation_split, seed, *, published=F
 
 
 def as_images(name, X):
-    """Return images as rows (N, d²) of float32 in [0, 1]; ValueError if they are none."""
+    """Return images as rows (N, d²) of float32 in [0, 1]; ValueError for other shapes or values."""
     X = np.asarray(X)
     if X.dtype.kind not in "iufb" or X.ndim not in (2, 3) or not X.size or (X.ndim == 3 and X.shape[1] != X.shape[2]):
         raise ValueError(f"{name} is {X.dtype} of shape {X.shape}; it must be numbers of shape (N, d, d) or (N, d²)")
@@ -179,13 +179,13 @@ def as_images(name, X):
 
 
 def as_labels(name, y):
-    """Return labels as whole numbers (N,); ValueError if they are none."""
+    """Return labels as an array of integers (N,); ValueError if a label is not an integer from 0."""
     try:
         labels = np.asarray(y).astype(np.float64)
     except (TypeError, ValueError):
         labels = np.array(np.nan)
     if labels.ndim != 1 or not len(labels) or not ((labels >= 0) & (labels < 1000) & (labels % 1 == 0)).all():
-        raise ValueError(f"{name} must be whole numbers 0 … C − 1, one for each image, such as [3, 0, 9]")
+        raise ValueError(f"{name} must be integers 0 … C − 1, one for each image, such as [3, 0, 9]")
     return labels.astype(int)
 
 

@@ -1,8 +1,8 @@
 """Trainings side by side: each in a process of its own, which uses one core."""
 
-import signal
 from concurrent.futures import BrokenExecutor
 
+from helpers.experiment.stopping import leave_to_parent
 from helpers.nn.functions import ACTIVATIONS, LOSSES
 from helpers.nn.initialization import WEIGHT_INITS
 from helpers.nn.optimizers import OPTIMIZERS, SCHEDULES
@@ -70,9 +70,7 @@ def side_by_side(function, tasks, workers, stop):
 
 def work(added, i, function, task):
     """Call the function in a worker process; signals are left to the process that waits for the result."""
-    for name in ("SIGINT", "SIGHUP"):  # they reach all processes of a terminal
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    leave_to_parent()
     for registry, entries in zip(REGISTRIES, added, strict=True):
         registry.update(entries)
     return i, function(*task)

@@ -13,6 +13,13 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 AGAIN = 3.0  # seconds
 
 
+def leave_to_parent():
+    """Ignore, in a worker process, the signals that reach all processes of a terminal: its parent ends the workers."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 class Flag:
     """Whether a signal has asked the current work to stop.
 

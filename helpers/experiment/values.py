@@ -47,9 +47,9 @@ MEANINGS = {
 
 def read_choice(name, value, allowed):
     """Return the allowed text that `value` can only mean, or `value` itself."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or value in list(allowed):
         return value
-    meanings = {plain(choice): choice for choice in allowed} | MEANINGS.get(name, {})
+    meanings = MEANINGS.get(name, {}) | {plain(choice): choice for choice in allowed}
     meaning = meanings.get(plain(value), value)
     return meaning if meaning in allowed else value
 

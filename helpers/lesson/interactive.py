@@ -1,4 +1,7 @@
-"""Figures with sliders. Without sliders, or without ipywidgets, they are shown once, as they are at the start."""
+"""Figures that the reader changes, with sliders or with a picture.
+
+Without sliders, or without ipywidgets, they are shown once, as they are at the start.
+"""
 
 import numpy as np
 
@@ -77,7 +80,7 @@ def explore_predictions(params, data, prediction, *, sliders):
 
 
 def classify_picture(path, params, class_names, prediction):
-    """Show how a picture of your own is prepared for the network, and what it says; None: say how to choose one."""
+    """Show how a picture is prepared for the network, and its prediction; if `path` is None, say how to choose one."""
     if path is None:
         print("Choose a picture, such as a photograph of a shoe: picture = 'shoe.jpg'")
         return

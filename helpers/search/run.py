@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 import multiprocessing
-import signal
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
@@ -226,9 +225,7 @@ def run_in_workers(job, study, workers, stop, poll):
 def work(job, threads, errors):
     """Run trials in a worker process."""
     with stopping.watching() as stop, blas_threads(threads):
-        for name in ("SIGINT", "SIGHUP"):  # they reach all processes of a terminal; the search then ends its workers
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        stopping.leave_to_parent()
         try:
             with storage_errors(job.storage):
                 study = job.open()

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers.experiment.config import hyperparameters
-from helpers.experiment.values import MEANINGS, SYNONYMS, Problems, meant
+from helpers.experiment.values import MEANINGS, SYNONYMS, Problems, meant, read_choice
 from helpers.search.sweep_file import METRICS
 
 
@@ -13,6 +13,14 @@ def test_synonyms_and_meanings_lead_to_names_that_exist():
     assert not {*SYNONYMS} & {*known, *METRICS}
     for name in {*MEANINGS} - {"dataset"}:
         assert {*MEANINGS[name].values()} <= {*known[name].limits["allowed"]}
+
+
+def test_a_name_that_is_allowed_means_itself():
+    """Also where another one is spelt alike, or it has a meaning elsewhere."""
+    rules = ["adam", "adam_", "nesterov", "nag"]
+    assert [read_choice("optimizer", name, rules) for name in rules] == rules
+    assert read_choice("optimizer", "Nesterov", rules) == "nesterov"
+    assert read_choice("optimizer", "Nesterov", ["nag"]) == "nag"
 
 
 @pytest.mark.parametrize(("name", "guess"), [("Momentun", "momentum"), ("batch-size", "batch_size"), ("x", None)])
