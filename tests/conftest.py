@@ -71,6 +71,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker("slow")
             item.add_marker("notebook")
             item.add_marker(pytest.mark.timeout(1600))
+            item.output_timeout = 600  # seconds for an output to arrive; 5, nbval's own limit, are few on a busy machine
 
 
 @pytest.fixture(autouse=True)

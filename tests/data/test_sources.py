@@ -6,6 +6,7 @@ import http.server
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 from typing import ClassVar
@@ -15,18 +16,25 @@ import pytest
 
 from helpers.data import sources
 from helpers.data.samples import make
-from helpers.data.samples.make import make_sample
-from helpers.data.sources import FILES, DamagedFile, load_raw
+from helpers.data.samples.make import make_sample, write_files
+from helpers.data.sources import FILES, FOLDERS, DamagedFile, load_raw
+from tests.support.datasets import sample_arrays
 from tests.support.environment import run_python, start_python
 
-INTACT = sources.SAMPLE_FOLDER / "fashion-mnist"
+TEMPORARY = tempfile.TemporaryDirectory()
+PUBLISHED = Path(TEMPORARY.name)  # small data sets, which the tests take for the published ones
+SHA256 = {
+    dataset: write_files([a[:n] for a, n in zip(sample_arrays(dataset)[0], (200, 200, 50, 50), strict=True)], folder)
+    for dataset, folder in ((dataset, PUBLISHED / name) for dataset, name in FOLDERS.items())
+}
+INTACT = PUBLISHED / "fashion-mnist"
 LOAD_WITH_KERAS = sources.load_with_keras
 
 
 @pytest.fixture(autouse=True)
 def places(tmp_path, monkeypatch):
-    """An empty Keras cache, no system folder, no network; the sample's files are accepted as the full data set."""
-    monkeypatch.setattr(sources, "SHA256", sources.SAMPLE_SHA256)
+    """An empty Keras cache, no system folder, no network; the published data sets are small."""
+    monkeypatch.setattr(sources, "SHA256", SHA256)
     monkeypatch.setattr(sources, "SYSTEM_FOLDER", tmp_path / "system")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("DATASETS_DIR", raising=False)
@@ -119,7 +127,7 @@ def test_load_raw_source_order(places, monkeypatch):
 def test_load_raw_returns_arrays_of_files(places):
     put(places / "system" / "fashion-mnist")
     (x, y, x_test, y_test), _, variant = load_raw("fashion_mnist", False)
-    assert (x.shape, y.shape, x_test.shape, y_test.shape) == ((6000, 28, 28), (6000,), (1000, 28, 28), (1000,))
+    assert (x.shape, y.shape, x_test.shape, y_test.shape) == ((200, 28, 28), (200,), (50, 28, 28), (50,))
     assert x.dtype == np.uint8
     raw = gzip.decompress((INTACT / f"{FILES[0]}.gz").read_bytes())
     assert x.tobytes() == raw[16:]
@@ -144,7 +152,7 @@ def test_load_raw_returns_arrays_of_files(places):
 def test_datasets_dir_in_any_layout(place, name, packed, places, monkeypatch):
     """The contents identify the files; those of the other data set lie beside them."""
     for dataset in ("mnist", "fashion-mnist"):
-        for path in (sources.SAMPLE_FOLDER / dataset).iterdir():
+        for path in (PUBLISHED / dataset).iterdir():
             file = path.with_suffix("").name
             file = file.replace("-idx", ".idx") if name == "7-Zip" else name.format(file)
             target = places / "own" / ("" if dataset == "fashion-mnist" else "other") / place / file
@@ -155,13 +163,13 @@ def test_datasets_dir_in_any_layout(place, name, packed, places, monkeypatch):
     for dataset in sources.TITLES:
         arrays, where, variant = load_raw(dataset, False)
         assert (where, variant) == ("the folder in DATASETS_DIR", "")
-        expected = sources.read_folder(sources.SAMPLE_FOLDER / sources.FOLDERS[dataset], sources.SHA256[dataset])
+        expected = sources.read_folder(PUBLISHED / FOLDERS[dataset], SHA256[dataset])
         assert all(np.array_equal(a, b) for a, b in zip(arrays, expected, strict=True))
 
 
 def test_datasets_dir_with_the_other_data_set_alone_is_passed(places, monkeypatch):
     put(places / "own")
-    shutil.copytree(sources.SAMPLE_FOLDER / "mnist", places / "system" / "mnist")
+    shutil.copytree(PUBLISHED / "mnist", places / "system" / "mnist")
     monkeypatch.setenv("DATASETS_DIR", str(places / "own"))
     assert load_raw("mnist", False)[1] == "the system package"
 
@@ -172,7 +180,7 @@ def test_datasets_dir_with_the_other_data_set_alone_is_passed(places, monkeypatc
         (lambda own: None, "is not a folder; set it to one that has the data, or unset it"),
         (lambda own: own.mkdir(), r"has not all files of Fashion-MNIST: train-images.* missing\. It has: nothing"),
         (lambda own: [own.mkdir(), (own / "a.zip").touch()], r"missing\. It has: a\.zip"),
-        (lambda own: shutil.copytree(sources.SAMPLE_FOLDER / "mnist", own / "fashion-mnist"), "is MNIST's"),
+        (lambda own: shutil.copytree(PUBLISHED / "mnist", own / "fashion-mnist"), "is MNIST's"),
         (lambda own: [put(own), truncate(own / f"{FILES[0]}.gz")], f"{FILES[0]} missing.*cannot be read"),
         (lambda own: [put(own), swap(own / f"{FILES[0]}.gz")], f"{FILES[0]}.gz is damaged, or a different file"),
     ],
@@ -187,7 +195,7 @@ def test_datasets_dir_never_passes_without_effect(make, message, places, monkeyp
 
 def write_csv(path, rows, header=True, change=lambda table: None):
     """Write a table as Kaggle's, with a few images again and again."""
-    images, labels = (array[:100] for array in sources.read_folder(INTACT, sources.SHA256["fashion_mnist"])[:2])
+    images, labels = (array[:100] for array in sources.read_folder(INTACT, SHA256["fashion_mnist"])[:2])
     table = np.column_stack([labels, images.reshape(100, -1)])[np.arange(rows) % 100].astype(object)
     change(table)
     lines = [",".join(map(str, row)) for row in table]
@@ -204,10 +212,10 @@ def test_csv_files_of_kaggle_are_a_data_set_of_their_own(header, places, monkeyp
     (x, y, x_test, y_test), where, variant = load_raw("fashion_mnist", False)
     assert (where, variant) == ("the folder in DATASETS_DIR", "Kaggle's CSV")
     assert (x.shape, y.shape, x_test.shape, y_test.shape) == ((300, 28, 28), (300,), (200, 28, 28), (200,))
-    expected, labels, *_ = sources.read_folder(INTACT, sources.SHA256["fashion_mnist"])
+    expected, labels, *_ = sources.read_folder(INTACT, SHA256["fashion_mnist"])
     np.testing.assert_array_equal(x[:100], expected[:100])
     np.testing.assert_array_equal(y[100:200], labels[:100])
-    shutil.copytree(sources.SAMPLE_FOLDER / "mnist", places / "system" / "mnist")
+    shutil.copytree(PUBLISHED / "mnist", places / "system" / "mnist")
     assert load_raw("mnist", False)[1] == "the system package"  # the folder has Fashion-MNIST alone
     put(places / "own" / "idx")
     assert load_raw("fashion_mnist", False)[2] == ""  # the published files come first
@@ -263,7 +271,7 @@ def test_load_raw_damaged_cache_uses_system_package_without_network(places, monk
     calls = network(monkeypatch, None)
     arrays, where, variant = load_raw("fashion_mnist", False)
     assert (where, variant) == ("the system package", "")
-    assert [len(a) for a in arrays] == [6000, 6000, 1000, 1000]
+    assert [len(a) for a in arrays] == [200, 200, 50, 50]
     assert not calls
     assert contents(cache) == before
 
@@ -394,7 +402,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server of the sample's files at the address of Keras's data sets; the dict of its files."""
+    """A server of the files at the address of Keras's data sets; the dict of its files."""
     files = {path.name: (path.read_bytes(), path.stat().st_size) for path in INTACT.iterdir()}
     monkeypatch.setattr(Server, "files", files)
     monkeypatch.setattr(sources, "keras_backend", lambda: None)
@@ -477,7 +485,7 @@ def test_download_by_concurrent_processes_complete(places):
     )
     code = (
         "import hashlib; from helpers.data import sources\n"
-        "sources.SHA256 = sources.SAMPLE_SHA256; sources.SYSTEM_FOLDER = sources.Path('nowhere')\n"
+        f"sources.SHA256 = {SHA256}; sources.SYSTEM_FOLDER = sources.Path('nowhere')\n"
         "print(*[hashlib.sha256(a).hexdigest() for a in sources.load_raw('fashion_mnist', False)[0]])"
     )
     processes = [start_python(code, env=environment, stdout=subprocess.PIPE) for _ in range(3)]
@@ -487,7 +495,7 @@ def test_download_by_concurrent_processes_complete(places):
         for process in processes:
             process.kill()
             process.wait(timeout=600)
-    arrays = sources.read_folder(INTACT, sources.SAMPLE_SHA256["fashion_mnist"])
+    arrays = sources.read_folder(INTACT, SHA256["fashion_mnist"])
     assert outputs == {" ".join(hashlib.sha256(a).hexdigest() for a in arrays) + "\n"}
     assert source() == "Keras's cache"
     assert len(os.listdir(places / "keras" / "datasets" / "fashion-mnist")) == 4
@@ -529,7 +537,7 @@ def test_cache_contents_match_real_keras(places):
     put(places / "keras" / "datasets" / "fashion-mnist")
     code = (
         "from helpers.data import sources; import keras, numpy as np\n"
-        "sources.SHA256 = sources.SAMPLE_SHA256; arrays = sources.load_raw('fashion_mnist', False)[0]\n"
+        f"sources.SHA256 = {SHA256}; arrays = sources.load_raw('fashion_mnist', False)[0]\n"
         "theirs = [a for part in keras.datasets.fashion_mnist.load_data() for a in part]\n"
         "assert all(np.array_equal(a, b) for a, b in zip(arrays, theirs, strict=True)); print('same')"
     )
@@ -541,7 +549,7 @@ def test_cache_contents_match_real_keras(places):
 def test_load_data_imports_keras_only_for_download(places):
     put(places / "keras" / "datasets" / "fashion-mnist")
     code = (
-        "import sys; from helpers.data import load_data, sources; sources.SHA256 = sources.SAMPLE_SHA256\n"
+        f"import sys; from helpers.data import load_data, sources; sources.SHA256 = {SHA256}\n"
         "import helpers.nn; load_data(); print('keras' in sys.modules)"
     )
     result = run_python(code)
@@ -618,7 +626,7 @@ def test_load_raw_mnist_damaged_cache_named(places):
 
 def test_load_raw_mnist_damaged_cache_uses_system_package(places):
     keras_mnist(places, x_train=np.zeros((1, 28, 28)))
-    shutil.copytree(sources.SAMPLE_FOLDER / "mnist", places / "system" / "mnist")
+    shutil.copytree(PUBLISHED / "mnist", places / "system" / "mnist")
     assert load_raw("mnist", False)[1] == "the system package"
 
 

@@ -5,7 +5,7 @@ IPython runs this file when the kernel starts. What takes time waits for the fir
 
 from IPython import get_ipython
 
-IMAGES = 4000
+IMAGES = 1000  # for training, and for validation
 SHORT = 5000  # images: the trainings that are brief as they are
 
 
@@ -18,8 +18,8 @@ def shorten_trainings(info):
     def train(data, config, *arguments, train=run.train, **options):
         if len(data.x_train) <= SHORT:
             return train(data, config, *arguments, **options)
-        few = SimpleNamespace(name=data.name, x_val=data.x_val, y_val=data.y_val)
-        few.x_train, few.y_train = data.x_train[:IMAGES], data.y_train[:IMAGES]
+        names = ["x_train", "y_train"] + ([] if data.x_val is None else ["x_val", "y_val"])
+        few = SimpleNamespace(**vars(data) | {name: getattr(data, name)[:IMAGES] for name in names})
         result = train(few, run.Config(**vars(config) | {"epochs": 1}), *arguments, **options)
         result.history.attrs |= {"interrupted": True, "config": dict(vars(config))}
         return result

@@ -24,10 +24,14 @@ def make_sample(dataset, folder=SAMPLE_FOLDER):
         train_test_split(np.arange(len(y)), train_size=size, stratify=y, random_state=0)[0]
         for y, size in ((labels, 6000), (test_labels, 1000))
     )
-    folder = Path(folder) / FOLDERS[dataset]
+    return write_files((x[train], labels[train], x_test[test], test_labels[test]), Path(folder) / FOLDERS[dataset])
+
+
+def write_files(arrays, folder):
+    """Write the four arrays of bytes as the files of a data set; return the SHA-256 of the raw contents of each."""
     folder.mkdir(parents=True, exist_ok=True)
     digests = []
-    for name, array in zip(FILES, (x[train], labels[train], x_test[test], test_labels[test]), strict=True):
+    for name, array in zip(FILES, arrays, strict=True):
         raw = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes()
         (folder / f"{name}.gz").write_bytes(gzip.compress(raw, mtime=0))
         digests.append(hashlib.sha256(raw).hexdigest())
