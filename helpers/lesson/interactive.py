@@ -60,7 +60,7 @@ def explore_optimizers(optimize, loss, *, sliders):
 
 def explore_predictions(params, data, prediction, *, sliders):
     """Show a test image, with controls that shift and rotate it, and what ``predict(params, X, **prediction)`` says."""
-    boot = int(np.flatnonzero(data.y_test[:, 9])[0])
+    boot = first_boot(data)
 
     def draw(image, right, down, degrees):
         pixels = transform(data.x_test[image], right, down, degrees)
@@ -77,6 +77,11 @@ def explore_predictions(params, data, prediction, *, sliders):
         down=("IntSlider", pixels | {"description": "down, px"}),
         degrees=("IntSlider", {"min": -180, "max": 180, "step": 5, "value": 0, "description": "rotation, °"}),
     )  # fmt: skip
+
+
+def first_boot(data):
+    """Return the index of the first ankle boot of the test set."""
+    return int(np.flatnonzero(data.y_test[:, 9])[0])
 
 
 def classify_picture(path, params, class_names, prediction):

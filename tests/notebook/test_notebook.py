@@ -39,7 +39,14 @@ def test_headings_have_one_title_and_match_the_links():
     assert [level for level, _ in headings].count("#") == 1
     sections = [title.replace(" ", "-") for level, title in headings if level == "##"]
     assert re.findall(r"\]\(#(.+?)\)", TEXT[0]) == sections
+    assert set(re.findall(r"\]\(#(.+?)\)", TEXT[1])) <= set(sections)
     assert len(sections) >= 12
+
+
+def test_numbers_of_the_answers_are_those_of_the_outputs():
+    numbers = re.findall(r"\d+\.\d+%?", TEXT[1].partition("<details>")[0])
+    assert len(numbers) >= 10
+    assert not [number for number in numbers if not occurrences(number)]
 
 
 def test_outputs_are_from_full_fashion_mnist():

@@ -1,31 +1,34 @@
-"""Train each network of the notebook briefly; its claims, which hold after whole trainings, are not checked.
+"""Run the notebook on the sample of the data, and train each network briefly.
 
-IPython runs this file when the kernel starts. What takes time waits for the first cell.
+The notebook's claims, which hold after whole trainings on the full data, are then not checked. IPython runs this file
+when the kernel starts. What takes time waits for the first cell.
 """
 
 from IPython import get_ipython
 
 IMAGES = 1000  # for training, and for validation
-SHORT = 5000  # images: the trainings that are brief as they are
 
 
-def shorten_trainings(info):
-    """Replace `train`: one epoch on few images, reported as interrupted."""
-    from types import SimpleNamespace
+def shorten(info):
+    """Replace the data by the sample, and `train` by one epoch on few images, reported as interrupted."""
+    from dataclasses import replace
 
+    import helpers.data
     from helpers.experiment import run
+    from tests.support.datasets import sample_arrays
 
     def train(data, config, *arguments, train=run.train, **options):
-        if len(data.x_train) <= SHORT:
+        if len(data.x_train) <= IMAGES:
             return train(data, config, *arguments, **options)
         names = ["x_train", "y_train"] + ([] if data.x_val is None else ["x_val", "y_val"])
-        few = SimpleNamespace(**vars(data) | {name: getattr(data, name)[:IMAGES] for name in names})
+        few = replace(data, **{name: getattr(data, name)[:IMAGES] for name in names})
         result = train(few, run.Config(**vars(config) | {"epochs": 1}), *arguments, **options)
         result.history.attrs |= {"interrupted": True, "config": dict(vars(config))}
         return result
 
     run.train = train
-    get_ipython().events.unregister("pre_run_cell", shorten_trainings)
+    helpers.data.load_raw = lambda dataset, allow_sample: (*sample_arrays(dataset), "sample")
+    get_ipython().events.unregister("pre_run_cell", shorten)
 
 
-get_ipython().events.register("pre_run_cell", shorten_trainings)
+get_ipython().events.register("pre_run_cell", shorten)
