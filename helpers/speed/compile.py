@@ -50,6 +50,7 @@ from numba import njit
 
 from helpers.files import atomic_write
 
+COMPILED = {}  # what compile_function has returned, for all trainings of a process
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 # NumPy's functions as expressions of numbers; a != a holds for NaN
@@ -269,6 +270,22 @@ def compile_function(function, arguments, options):
     arguments, options : tuple and dict
         Those of its first call: arrays of one type, functions, Python numbers.
     """
+    shapes = {argument.shape for argument in arguments if isinstance(argument, np.ndarray)}
+    key = (function, len(shapes), *map(kind, (function, *arguments)), *map(kind, options.values()))
+    if key not in COMPILED:
+        COMPILED[key] = translate_and_build(function, arguments, options)
+    return COMPILED[key]
+
+
+def kind(argument):
+    """Return what decides how an argument is compiled."""
+    if isinstance(argument, np.ndarray):
+        return argument.dtype, argument.ndim, argument.flags.c_contiguous
+    return (argument, argument.__code__) if isinstance(argument, FunctionType) else type(argument)
+
+
+def translate_and_build(function, arguments, options):
+    """Translate, compile and compare; see `compile_function`."""
     arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
     if len({array.dtype for array in arrays}) != 1 or not all(array.flags.c_contiguous for array in arrays):
         return function

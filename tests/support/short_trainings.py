@@ -6,7 +6,7 @@ when the kernel starts. What takes time waits for the first cell.
 
 from IPython import get_ipython
 
-IMAGES = 1000  # for training, and for validation
+IMAGES = 200  # for training, and for validation
 
 
 def shorten(info):
