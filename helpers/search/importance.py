@@ -4,6 +4,7 @@ import numpy as np
 
 from helpers.experiment.config import hyperparameters
 
+TREES = 50  # of each random forest
 SCORING = "neg_mean_squared_error"  # R² is not defined for a single held-out trial
 
 
@@ -52,7 +53,7 @@ def importance(results, metric="val_accuracy"):
     codes = values.apply(lambda column: column if column.dtype.kind in "if" else column.astype("category").cat.codes)
     folds = []
     for fitted, held_out in KFold(min(5, len(codes)), shuffle=True, random_state=0).split(codes):
-        forest = RandomForestRegressor(50, random_state=0).fit(codes.iloc[fitted], results[metric].iloc[fitted])
+        forest = RandomForestRegressor(TREES, random_state=0).fit(codes.iloc[fitted], results[metric].iloc[fitted])
         part = codes.iloc[held_out], results[metric].iloc[held_out]
         permuted = permutation_importance(forest, *part, n_repeats=10, random_state=0, scoring=SCORING)
         folds.append(permuted.importances_mean)

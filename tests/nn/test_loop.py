@@ -3,19 +3,15 @@
 import math
 
 import numpy as np
-import optax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jax import config as jax_config
 
 from helpers.nn import OPTIMIZERS, Hooks, TrainingState, init_state, intial_weights, train
 from helpers.nn.functions import LOSSES
 from helpers.nn.network import backward_propagation, forward_propagation
 from tests.support import textbook
 from tests.support.datasets import blobs
-
-jax_config.update("jax_enable_x64", True)
 
 DATA = blobs()
 
@@ -81,9 +77,10 @@ def test_full_batches_match_textbook():
     np.testing.assert_allclose(state.params.theta, expected, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [64, 1000])
 @pytest.mark.parametrize("decay", ["weight_decay", "decoupled_weight_decay"])
-def test_warmup_cosine_and_decay_match_optax(decay, batch_size):
+def test_warmup_cosine_and_decay_match_optax(decay, batch_size, optax):
     """Three epochs next to optax's adam, which gets the rate of each step, with AdamW's decay from the equations."""
     state = fit(
         OPTIMIZERS["adam"], epochs=3, batch_size=batch_size, activation="tanh", learning_rate=0.05, epsilon=1e-3,

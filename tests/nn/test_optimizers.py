@@ -5,9 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
-import optax
 import pytest
-from jax import config
 
 from helpers import train
 from helpers.experiment.config import OWN, RULES, Config
@@ -16,38 +14,36 @@ from helpers.nn import optimizers
 from helpers.nn.optimizers import OPTIMIZERS, RESERVED, hyperparameters, init_state, optimizer
 from tests.support import textbook
 
-config.update("jax_enable_x64", True)
-
 # rule: (hyperparameters that are not the defaults, the same rule in optax); textbook.py has the papers' form
 TABLE = {
-    "sgd": ({"learning_rate": 0.05}, lambda h: optax.sgd(h["learning_rate"])),
+    "sgd": ({"learning_rate": 0.05}, lambda optax, h: optax.sgd(h["learning_rate"])),
     "momentum": (
         {"learning_rate": 0.02, "momentum": 0.8},
-        lambda h: optax.sgd(h["learning_rate"], momentum=h["momentum"]),
+        lambda optax, h: optax.sgd(h["learning_rate"], momentum=h["momentum"]),
     ),
     "nag": (
         {"learning_rate": 0.02, "momentum": 0.8},
-        lambda h: optax.sgd(h["learning_rate"], momentum=h["momentum"], nesterov=True),
+        lambda optax, h: optax.sgd(h["learning_rate"], momentum=h["momentum"], nesterov=True),
     ),
     "rmsprop": (
         {"learning_rate": 0.01, "beta": 0.8, "epsilon": 1e-3},
-        lambda h: optax.rmsprop(h["learning_rate"], decay=h["beta"], eps=h["epsilon"], eps_in_sqrt=False),
+        lambda optax, h: optax.rmsprop(h["learning_rate"], decay=h["beta"], eps=h["epsilon"], eps_in_sqrt=False),
     ),
     "adagrad": (
         {"learning_rate": 0.5, "epsilon": 1e-12},  # optax has ε inside the root, the paper outside
-        lambda h: optax.adagrad(h["learning_rate"], initial_accumulator_value=0, eps=h["epsilon"]),
+        lambda optax, h: optax.adagrad(h["learning_rate"], initial_accumulator_value=0, eps=h["epsilon"]),
     ),
     "adadelta": (
         {"learning_rate": 0.7, "beta": 0.8, "epsilon": 1e-3},
-        lambda h: optax.adadelta(h["learning_rate"], rho=h["beta"], eps=h["epsilon"]),
+        lambda optax, h: optax.adadelta(h["learning_rate"], rho=h["beta"], eps=h["epsilon"]),
     ),
     "adam": (
         {"learning_rate": 0.03, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-3},
-        lambda h: optax.adam(h["learning_rate"], b1=h["beta1"], b2=h["beta2"], eps=h["epsilon"]),
+        lambda optax, h: optax.adam(h["learning_rate"], b1=h["beta1"], b2=h["beta2"], eps=h["epsilon"]),
     ),
     "nadam": (
         {"learning_rate": 0.03, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-3},
-        lambda h: optax.nadam(h["learning_rate"], b1=h["beta1"], b2=h["beta2"], eps=h["epsilon"]),
+        lambda optax, h: optax.nadam(h["learning_rate"], b1=h["beta1"], b2=h["beta2"], eps=h["epsilon"]),
     ),
 }
 ROWS = [(OPTIMIZERS[name], values, reference) for name, (values, reference) in TABLE.items()]
@@ -78,9 +74,14 @@ def test_optimizer_matches_textbook(rule):
     np.testing.assert_allclose(run(rule, 50, **values), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @every_rule
-def test_optimizer_matches_optax(rule, values, reference):
-    transformation = reference(values)
+def test_optimizer_matches_optax(rule, values, reference, optax):
+    check_against(reference(optax, values), rule, values)
+
+
+def check_against(transformation, rule, values):
+    """Compare 50 steps of a rule with those of optax."""
     theta = INITIAL
     state = transformation.init(theta)
     for _ in range(50):
@@ -125,24 +126,31 @@ def new_rules():
     OPTIMIZERS.update(before)
 
 
-@pytest.mark.usefixtures("new_rules")
-def test_optimizers_of_the_readme_match_optax_and_learn(data):
-    """Lion, and AdamW with a hyperparameter of its own, as printed."""
+@pytest.fixture
+def readme_rules(new_rules, data):
+    """Run the README's code that adds Lion, and AdamW with a hyperparameter of its own; return its variables."""
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    namespace = {"data": data}
-    exec(
-        next(code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "@optimizer" in code), namespace
-    )
-    assert namespace["history"].attrs["config"]["decay"] == 0.1
-    values = {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.9}
-    for name, own, reference in (("lion", {}, optax.lion), ("adamw", {"decay": 0.2}, optax.adamw)):
-        expected = reference(0.01, b1=0.8, b2=0.9, weight_decay=own.get("decay", 0))
-        test_optimizer_matches_optax(OPTIMIZERS[name], values | own, lambda h, expected=expected: expected)
+    variables = {"data": data}
+    code = next(code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "@optimizer" in code)
+    exec(code, variables)
+    return variables
+
+
+def test_optimizers_of_the_readme_learn(readme_rules, data):
+    assert readme_rules["history"].attrs["config"]["decay"] == 0.1
     for name in ("Lion", "AdamW"):
         _, history = model_train(data, epochs=20, optimizer=name, learning_rate=0.003)
         assert history["val_accuracy"].max() > 0.95
     with pytest.raises(ValueError, match="decay='x' must be a finite number"):
         model_train(data, optimizer="adamw", decay="x")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("readme_rules")
+@pytest.mark.parametrize(("name", "own"), [("lion", {}), ("adamw", {"decay": 0.2})])
+def test_optimizers_of_the_readme_match_optax(name, own, optax):
+    expected = getattr(optax, name)(0.01, b1=0.8, b2=0.9, weight_decay=own.get("decay", 0))
+    check_against(expected, OPTIMIZERS[name], {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.9} | own)
 
 
 def eve(

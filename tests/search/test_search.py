@@ -6,13 +6,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from sklearn import ensemble
 
 from helpers import sweep
 from helpers.search import importance, run, search
@@ -439,8 +439,7 @@ def test_importance_ranks_hyperparameters():
 @pytest.fixture
 def few_trees(monkeypatch):
     """A random forest of five trees, which takes a tenth of the time."""
-    forest = ensemble.RandomForestRegressor
-    monkeypatch.setattr(ensemble, "RandomForestRegressor", lambda _, **options: forest(5, **options))
+    monkeypatch.setattr(import_module("helpers.search.importance"), "TREES", 5)
 
 
 @pytest.mark.usefixtures("few_trees")

@@ -1,7 +1,8 @@
-"""Run the notebook on the sample of the data, and train each network briefly.
+"""Run the notebook on the sample of the data, and train each network briefly, one after the other.
 
-The notebook's claims, which hold after whole trainings on the full data, are then not checked. IPython runs this file
-when the kernel starts. What takes time waits for the first cell.
+The notebook's claims, which hold after whole trainings on the full data, are then not checked; figures are small, and
+so are the forests of the importance of hyperparameters. IPython runs this file when the kernel starts. What takes time
+waits for the first cell.
 """
 
 from IPython import get_ipython
@@ -12,9 +13,11 @@ IMAGES = 200  # for training, and for validation
 def shorten(info):
     """Replace the data by the sample, and `train` by one epoch on few images, reported as interrupted."""
     from dataclasses import replace
+    from importlib import import_module
 
     import helpers.data
     from helpers.experiment import run
+    from helpers.lesson.figures import style
     from tests.support.datasets import sample_arrays
 
     def train(data, config, *arguments, train=run.train, **options):
@@ -26,7 +29,8 @@ def shorten(info):
         result.history.attrs |= {"interrupted": True, "config": dict(vars(config))}
         return result
 
-    run.train = train
+    run.train, run.available_threads = train, lambda: 1
+    style.DPI, import_module("helpers.search.importance").TREES = 50, 5
     helpers.data.load_raw = lambda dataset, allow_sample: (*sample_arrays(dataset), "sample")
     get_ipython().events.unregister("pre_run_cell", shorten)
 
