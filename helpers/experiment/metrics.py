@@ -1,4 +1,4 @@
-"""Predictions and their evaluation: loss, accuracy, per-class scores, the confusion matrix, calibration."""
+"""Predictions and their evaluation: loss, accuracy, per-class scores, the confusion matrix."""
 
 import numpy as np
 
@@ -116,38 +116,6 @@ def confident_errors(Y_hat, Y, count):
     """Return the indices of the `count` wrong predictions with the highest probability, in descending order of it."""
     wrong = np.flatnonzero(Y_hat.argmax(axis=1) != Y.argmax(axis=1))
     return wrong[np.argsort(-Y_hat[wrong].max(axis=1), kind="stable")][:count]
-
-
-def calibration(probability, correct, bins=15):
-    """Return the calibration table and the expected calibration error.
-
-    Parameters
-    ----------
-    probability : ndarray, shape (N,)
-        The probability of the predicted class.
-    correct : ndarray of bool, shape (N,)
-        Whether the prediction is correct.
-    bins : int, default=15
-        Number of bins of equal width.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        One row per bin that is not empty: mean ``probability``, ``accuracy``, number of ``images``.
-    ece : float
-        The mean of |accuracy − probability| over the bins, weighted by their images.
-
-    References
-    ----------
-    Guo et al. (2017), On Calibration of Modern Neural Networks, equation 3.
-    """
-    import pandas as pd
-
-    which = np.minimum((probability * bins).astype(int), bins - 1)
-    rows = pd.DataFrame({"probability": probability.astype(float), "accuracy": correct, "images": 1})
-    table = rows.groupby(which).agg({"probability": "mean", "accuracy": "mean", "images": "sum"})
-    gap = (table["accuracy"] - table["probability"]).abs()
-    return table.reset_index(drop=True), float((gap * table["images"]).sum() / len(rows))
 
 
 def layer_diagnostics(params, X, Y, config):

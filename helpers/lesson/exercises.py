@@ -15,12 +15,14 @@ import numpy as np
 
 from helpers.experiment.metrics import predict
 from helpers.experiment.run import TrainingDiverged, model_train
+from helpers.lesson import figures
 from helpers.lesson.interactive import first_boot, transform
 from helpers.nn import functions
 from helpers.nn.initialization import intial_weights
-from helpers.nn.network import forward_propagation
+from helpers.nn.network import backward_propagation, forward_propagation
 from helpers.nn.optimizers import init_state
 
+GUESSES = {}  # question: whether the guess was close to what was measured
 NUMBERS = {  # what is asked for: the answer, and a hint
     "loss of 100 classes": (math.log(100), "Each of the 100 classes has a probability of 1/100."),
     "squared error": (0.09, "Of the ten differences, nine are 1/10 and one is 9/10."),
@@ -46,6 +48,28 @@ def check(compare):
         print(f"Not yet: {problem}" if problem else "Correct.")
 
     return run
+
+
+def compare(question, guess, measured, within=0.0):
+    """Print a guess beside what was measured; a number is close if it differs by at most `within`."""
+    number = isinstance(measured, (int, float))
+    text = f"{measured:.2f}" if number else str(measured)
+    if guess is ...:
+        print(f"{question}: {text}. You made no guess.")
+        return
+    GUESSES[question] = close = abs(guess - measured) <= within if number else guess == measured
+    print(f"{question}: {text}. You guessed {guess}: {'close' if close else 'a surprise'}.")
+
+
+def score():
+    """Print how many of the guesses were close."""
+    if not GUESSES:
+        print("You made no guesses. In a second reading, replace each `guess = ...` before you run what follows.")
+        return
+    surprises = [question for question, close in GUESSES.items() if not close]
+    print(f"{len(GUESSES) - len(surprises)} of your {len(GUESSES)} guesses were close.")
+    if surprises:
+        print(f"There is most to learn where you were surprised: {'; '.join(surprises)}.")
 
 
 def difference(name, value, expected, N=1):
@@ -156,25 +180,43 @@ def check_layer_gradients(function):
 
 
 @check
-def check_backward(function):
-    """Check a whole backward pass, a function of params, H and Y that returns [(dW_1, db_1), …]."""
-    rng = np.random.default_rng(0)
-    params = intial_weights(3, 6, "He", inputs=6, classes=6, dtype=np.float64)
-    params.theta[:] += rng.normal(0, 0.1, params.theta.size)
-    X, Y = rng.normal(size=(5, 6)), np.eye(6)[[0, 1, 2, 3, 5]]
+def check_training(data, output_gradient, layer_gradients, update, images=5000, batch_size=50, learning_rate=0.1):
+    """Train 784-64-64-10 for an epoch with the functions of the reader beside those of `helpers`; plot both losses.
 
-    def loss():
-        return functions.cross_entropy(forward_propagation(params, X, "ReLU")[-1], Y)
+    ``update(theta, g, learning_rate)`` changes an array of parameters in place.
+    """
 
-    gradients = function(params, forward_propagation(params, X, "ReLU"), Y)
-    correct = []
-    for k in reversed(range(len(params.layers))):
-        for name, value, array in zip(("dW", "db"), gradients[k], params.layers[k], strict=True):
-            problem = difference(f"{name}_{k + 1}", value, numerical_gradient(loss, array), N=5)
-            if problem:
-                return problem + (f" ({', '.join(correct)} are correct.)" if correct else "")
-            correct.append(f"{name}_{k + 1}")
-    return None
+    def ours(params, H, Y):
+        return backward_propagation(params, H, Y, "ReLU", "cross_entropy").layers
+
+    def yours(params, H, Y):
+        gradients, dA = [], output_gradient(H[-1].copy(), Y.copy())
+        for k in reversed(range(len(params.layers))):
+            dW, db, dH = layer_gradients(H[k].copy(), params.layers[k][0].copy(), dA)
+            gradients.insert(0, (dW, db))
+            dA = dH * (H[k] > 0)
+        return gradients
+
+    def sgd(theta, g, learning_rate):
+        theta -= learning_rate * g
+
+    losses = {}
+    for name, backward, step in (("yours", yours, update), ("the package", ours, sgd)):
+        params, losses[name] = intial_weights(2, 64, "He", dtype=np.float64), []
+        for start in range(0, min(images, len(data.x_train)), batch_size):
+            X, Y = (array[start : start + batch_size].astype(float) for array in (data.x_train, data.y_train))
+            H = forward_propagation(params, X, "ReLU")
+            losses[name].append(float(functions.cross_entropy(H[-1], Y)))
+            for arrays, gradients in zip(params.layers, backward(params, H, Y), strict=True):
+                for array, gradient in zip(arrays, gradients, strict=True):
+                    step(array, gradient, learning_rate)
+    (*_, last), (*_, expected) = losses.values()
+    figures.lines(losses, "Your code trains the network", data.name, xlabel="step", ylabel="loss")
+    if np.allclose(losses["yours"], losses["the package"], rtol=1e-4):
+        return None
+    first = int(np.argmax(~np.isclose(losses["yours"], losses["the package"], rtol=1e-4)))
+    text = f"the loss differs from that of the package from step {first + 1} on, and ends at {last:.3g} instead of "
+    return f"{text}{expected:.3g}. Are both gradients accepted in section 4, and does the update change theta?"
 
 
 def eve(

@@ -48,7 +48,7 @@ def explore_optimizers(optimize, loss, *, sliders):
             path = optimize(rules[optimizer], learning_rate=learning_rate, **decay)
         final = loss(*path[-1])
         end = f"the loss is {final:.1e} after {len(path) - 1} steps" if final < loss(*path[0]) else "it diverges"
-        figures.optimizer_path({label: path}, loss, f"{label}: {end}")
+        figures.optimizer_paths({label: path}, loss, f"{label}: {end}")
 
     explore(
         draw, sliders,
@@ -56,6 +56,21 @@ def explore_optimizers(optimize, loss, *, sliders):
         learning_rate=("FloatSlider", {"min": 0.02, "max": 1.2, "step": 0.02, "value": 0.3, "description": "η"}),
         beta=("FloatSlider", {"min": 0.0, "max": 0.98, "step": 0.02, "value": 0.9, "description": "β"}),
     )  # fmt: skip
+
+
+def explore_weights(weights, units, title, source, *, sliders):
+    """Show the first `units` columns of weights (784, n) recorded at several steps, ``{step: weights}``, as images.
+
+    Without sliders all steps are shown, as rows; with them, the one that the reader chooses.
+    """
+    rows = {f"step {step}": W[:, :units] for step, W in weights.items()}
+    columns = [f"unit {j + 1}" for j in range(units)]
+
+    def draw(step):
+        figures.weight_table(rows if step is None else {step: rows[step]}, columns, title, source)
+
+    options = {"options": list(rows), "value": list(rows)[-1], "description": "recorded at"}
+    explore(draw, sliders, step=("SelectionSlider", options if sliders else {"value": None}))
 
 
 def explore_predictions(params, data, prediction, *, sliders):

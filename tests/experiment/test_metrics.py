@@ -10,7 +10,6 @@ from helpers.experiment.config import Config
 from helpers.experiment.metrics import (
     CHUNK,
     accuracy,
-    calibration,
     confident_errors,
     confusion_matrix,
     evaluate,
@@ -96,16 +95,6 @@ def test_predict_averages_views_chunk_by_chunk(flip, shifts):
     expected = sum(predict(params, view, activation="ReLU") for view in views) / len(views)
     np.testing.assert_array_equal(mean, expected)
     assert mean.dtype == np.float32
-
-
-def test_calibration_values():
-    """Two bins: one image at 0.25; four images at 0.7, of which three are correct, and one at the upper limit 1."""
-    probability = np.array([0.7, 0.7, 0.7, 0.7, 0.25, 1.0])
-    table, error = calibration(probability, np.array([True, True, True, False, True, True]), bins=2)
-    np.testing.assert_allclose(table["probability"], [0.25, (4 * 0.7 + 1) / 5])
-    np.testing.assert_allclose(table["accuracy"], [1, 4 / 5])
-    assert list(table["images"]) == [1, 5]
-    assert error == pytest.approx((0.75 + 5 * (0.8 - 3.8 / 5)) / 6)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -12,8 +12,8 @@ import pytest
 
 from helpers import model_train
 from helpers.experiment.metrics import predict
-from helpers.lesson import claim, exercises
-from helpers.nn import optimizers
+from helpers.lesson import claim, clinic, exercises, figures, recording
+from helpers.nn import intial_weights, optimizers
 
 CELLS = json.loads((Path(__file__).parents[2] / "DL_Assignment1.ipynb").read_text("utf-8"))["cells"]
 SOURCES = ["".join(cell["source"]) for cell in CELLS]
@@ -25,8 +25,13 @@ def namespace(sample):
     """What the cells before the exercises define."""
     params, _ = model_train(sample, epochs=1, num_layers=1, hidden_size=8)
     matrix = np.arange(100).reshape(10, 10) * 7 % 10
-    names = dict(np=np, exercises=exercises, data=sample, params=params, predict=predict)
+    names = dict(np=np, clinic=clinic, exercises=exercises, data=sample, params=params, predict=predict)
     return names | dict(prediction={"activation": "ReLU"}, matrix=matrix, names=list(sample.class_names))
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    monkeypatch.setattr(figures, "lines", lambda *arguments, **options: None)
 
 
 def run(code, namespace):
@@ -36,14 +41,16 @@ def run(code, namespace):
 def statements(cell, checks=False):
     """Return the statements of a cell, without its figures; with `checks`, only its checks."""
     lines = [ast.unparse(node) for node in ast.parse(cell).body]
-    kept = (line.startswith("exercises.check_") if checks else not line.startswith("interactive.") for line in lines)
+    kept = (
+        re.match(r"\w+\.check_", line) is not None if checks else not line.startswith("interactive.") for line in lines
+    )
     return "\n".join(line for line, keep in zip(lines, kept, strict=True) if keep)
 
 
 def test_there_are_exercises_in_order():
     numbers = [int(re.search(r"\*\*Try it (\d+)", SOURCES[i])[1]) for i in TRIES]
     assert numbers == list(range(1, len(TRIES) + 1))
-    assert len(TRIES) == 12
+    assert len(TRIES) == 13
 
 
 @pytest.mark.parametrize("i", TRIES, ids=lambda i: re.search(r"Try it (\d+)", SOURCES[i])[0])
@@ -134,17 +141,74 @@ def test_check_shift(namespace, capsys):
     assert "changes, but so it does with fewer" in printed[28]
 
 
-def test_check_backward_names_the_gradients_that_are_correct(capsys):
-    def backward(params, H, Y):
-        gradients, dA = [], (H[-1] - Y) / len(Y)
-        for k in reversed(range(len(params.layers))):
-            gradients.insert(0, (H[k].T @ dA, dA.sum(axis=0)))
-            dA = dA @ params.layers[k][0] * (H[k] > 0)
-        return gradients
+def own(data, output=lambda Y_hat, Y: (Y_hat - Y) / len(Y), gradients=None, rate=1):
+    """Train with the functions of a reader, whose mistake is in one of these."""
 
-    exercises.check_backward(backward)
+    def update(theta, g, learning_rate):
+        theta -= rate * learning_rate * g
+
+    exercises.check_training(data, output, gradients or layer(), update, images=500)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"output": lambda Y_hat, Y: (Y_hat - Y) / 10},
+        {"gradients": layer(lambda dW, db, dH: (dW, db / 50, dH))},
+        {"rate": -1},
+    ],
+)
+def test_own_training_differs_with_a_mistake(mistake, sample, capsys):
+    own(sample, **mistake)
+    assert re.search("the loss differs from that of the package from step 2 on", capsys.readouterr().out)
+
+
+def test_diagnosis_names_the_wrong_ones(capsys):
+    clinic.check_diagnosis(clinic.PATIENTS | {"B": "no mask", "D": "no penalty"})
+    clinic.check_diagnosis(clinic.PATIENTS | {"A": "tired"})
+    first, second = capsys.readouterr().out.splitlines()
+    assert "not correct: B, D. Which of the gradients are wrong" in first
+    assert "unknown: 'tired'. The causes are: 'no 1/N'" in second
+
+
+def test_the_gradient_check_finds_every_mistake_of_the_clinic_and_none_without(sample):
+    assert sorted(clinic.PATIENTS.values()) == sorted(clinic.CAUSES)
+    assert max(clinic.gradient_errors().values()) < 1e-7
+    for patient in clinic.PATIENTS:
+        assert max(clinic.gradient_errors(patient).values()) > 0.001
+    assert max(clinic.gradient_errors("D", dropout=False).values()) < 1e-7
+    curve = clinic.train(sample, images=500, epochs=2)
+    assert list(curve.index) == [20]
+    assert curve.iloc[0] < 2.3
+
+
+def test_guesses_are_compared_and_counted(monkeypatch, capsys):
+    monkeypatch.setattr(exercises, "GUESSES", {})
+    exercises.score()
+    exercises.compare("accuracy", ..., 0.8412)
+    exercises.compare("accuracy", 0.8, 0.8412, within=0.05)
+    exercises.compare("best optimizer", "sgd", "nadam")
+    exercises.score()
     printed = capsys.readouterr().out
-    assert re.match(r"Not yet: dW_3\[\d, \d\] is .+ \(dW_4, db_4 are correct.\)", printed)
+    assert "You made no guesses" in printed
+    assert "accuracy: 0.84. You made no guess." in printed
+    assert "accuracy: 0.84. You guessed 0.8: close." in printed
+    assert "best optimizer: nadam. You guessed sgd: a surprise." in printed
+    assert "1 of your 2 guesses were close." in printed
+    assert printed.endswith("where you were surprised: best optimizer.\n")
+
+
+def test_record_measures_every_few_steps(sample):
+    table, weights = recording.record(sample, steps=6, every=3, activation="tanh", hidden_size=8)
+    assert list(table.index) == list(weights) == [0, 3, 6]
+    assert table["dead"].eq(0).all()
+    assert table["gradient_1"].gt(0).all()
+    params = intial_weights(3, 8, "He", dtype=sample.x_train.dtype)
+    assert np.array_equal(weights[0], params.layers[0][0])
+    same = recording.record(sample, steps=6, every=2, activation="tanh", hidden_size=8)[0]
+    assert same.loc[6].drop("ratio").equals(table.loc[6].drop("ratio"))
+    zeros = recording.record(sample, steps=6, every=3, activation="sigmoid", weight_init="zeros")[0].filter(like="unit")
+    assert np.ptp(zeros, axis=1).max() < 1e-7
 
 
 @pytest.mark.parametrize("rule", ["sgd", "momentum", "nag", "rmsprop", "adam", "nadam"])

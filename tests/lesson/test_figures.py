@@ -30,7 +30,6 @@ RUNS = pd.DataFrame(
      [0.01, "sgd", 0, 0.5], [0.01, "sgd", 1, 0.5], [0.1, "sgd", 0, None], [0.1, "sgd", 1, None]],
     columns=["learning_rate", "optimizer", "seed", "val_accuracy"],
 )  # fmt: skip
-CALIBRATION = pd.DataFrame({"probability": [0.4, 0.9], "accuracy": [0.5, 0.8], "images": [30, 10]})
 NAMES = tuple("abcdefghij")
 RNG = np.random.default_rng(0)
 Y = np.eye(10)[RNG.integers(0, 10, 30)]
@@ -42,7 +41,6 @@ IMPORTANCES = {
     "some": pd.DataFrame({"importance": [0.6, 0.4]}, ["batch_size", "optimizer"]),
 }
 CORRELATIONS = pd.DataFrame({"correlation": [0.5, -0.5]}, ["weight_init_He", "batch_size"])
-SEEDS = pd.concat([HISTORY.assign(seed=0), HISTORY.assign(seed=1)])
 T = "A title of many words that says in detail what can be seen in the figure, with the numbers 12.5 and 98.4%"
 
 
@@ -56,7 +54,7 @@ FIGURES = {  # function: its arguments; T stands for the title
     "network_diagram": ([784, 20, 10, 3], T),
     "layer_graph": (T,),
     "layer_scales": (SCALES, SCALES, T, "toys"),
-    "optimizer_path": ({"a": np.ones((5, 2)), "b": np.full((5, 2), 2.0)}, bowl, T),
+    "optimizer_paths": ({"a": np.ones((5, 2)), "b": np.full((5, 2), 2.0)}, bowl, T),
     "learning_curves": ({"a": HISTORY, "b": HISTORY}, T),
     "accuracy_by": (RUNS, "learning_rate", T, "toys", "optimizer"),
     "training_curves": (HISTORY, T),
@@ -67,17 +65,16 @@ FIGURES = {  # function: its arguments; T stands for the title
     "augmented_images": ({"a": X[:4], "b": X[4:8]}, T, "toys"),
     "prediction": (X[0], Y_HAT[0], NAMES, T, "toys"),
     "own_picture": (255 * RNG.random((60, 40)), X[0], Y_HAT[0], NAMES, T, "toys"),
-    "reliability_diagram": ({"a": CALIBRATION}, T, "toys"),
-    "ablation": ({"a": [-1.2, -0.8], "b": [0, 0.2]}, T, "toys"),
-    "overfitting": (SEEDS, [1, 2], T, "toys"),
+    "panels": ({"loss": {"a": pd.Series([1, 2], [0, 25])}, "norm": {"a": pd.Series([1, 2], [0, 25])}}, T, "toys"),
+    "weight_table": ({"mean": X[:3].T, "weights": X[3:6].T}, NAMES[:3], T, "toys"),
     "trial_history": (TRIALS, T, "toys"),
     "parallel_coordinates": (TRIALS, ["optimizer", "epochs"], T, "toys"),
     "hyperparameter_importance": (IMPORTANCES, CORRELATIONS, T, "toys"),
     "first_layer_weights": (RNG.normal(size=(784, 40)), T, "toys"),
     "class_examples": (),
 }
-KEYWORDS = {"lines": {"xlabel": "epoch", "ylabel": "learning rate"}}
-WITHOUT_DATA = {"network_diagram", "layer_graph", "activation_functions", "loss_functions", "optimizer_path"}
+KEYWORDS = {"lines": {"xlabel": "epoch", "ylabel": "learning rate"}, "panels": {"xlabel": "step"}}
+WITHOUT_DATA = {"network_diagram", "layer_graph", "activation_functions", "loss_functions", "optimizer_paths"}
 
 
 @pytest.fixture
@@ -197,12 +194,12 @@ MANY_RUNS = pd.concat([RUNS.assign(optimizer=name) for name in MANY])
         ("layer_scales", [dict.fromkeys(["tanh", "ReLU"], dict.fromkeys(MANY, (1, 0.5)))] * 2, {"source": "toys"}),
         ("lines", (dict.fromkeys(MANY, (1, 2)),), {"source": "toys", "xlabel": "x", "ylabel": "y"}),
         ("accuracy_by", (MANY_RUNS, "learning_rate"), {"source": "toys", "by": "optimizer"}),
-        ("optimizer_path", (dict.fromkeys(MANY, np.ones((5, 2))), bowl), {}),
+        ("panels", ({"loss": dict.fromkeys(MANY, pd.Series([1, 2]))},), {"source": "toys", "xlabel": "step"}),
     ],
 )
 def test_nine_curves_are_distinguished(name, arguments, keywords, shown):
     getattr(figures, name)(*arguments, title="title", **keywords)
-    for axis in shown[0].axes[name == "optimizer_path" :]:  # its first axes show one path
+    for axis in [axis for axis in shown[0].axes if axis.axison]:
         lines = [line for line in axis.get_lines() if not line.get_label().startswith("_")]
         lines = lines or [container.lines[0] for container in axis.containers]
         assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}) == len(lines) == 9
@@ -230,7 +227,7 @@ def test_first_layer_weights_shows_any_number_of_units_and_says_which(units, cou
     figures.first_layer_weights(RNG.normal(size=(784, units)), "title", "toys", count=count)
     drawn = min(units, count)
     assert len([axis for axis in shown[0].axes if axis.get_images()]) == drawn
-    assert any(f"the {drawn} units with the largest norm of {units:,}" in text for text in texts(shown[0]))
+    assert any(f"the first {drawn} of {units:,} units" in text for text in texts(shown[0]))
 
 
 # ---- networks ----
@@ -289,6 +286,14 @@ def test_learning_curves_shows_mean_and_range_of_several_seeds(shown):
     assert axis.get_legend().get_title().get_text() == "mean and range\nof 2 to 3 seeds"
 
 
+def test_accuracy_by_of_equal_values(shown):
+    """Their mean is rounded to more than each of them."""
+    runs = pd.DataFrame({"learning_rate": 0.1, "seed": [0, 1, 2], "val_accuracy": 0.1})
+    assert runs["val_accuracy"].mean() > 0.1
+    figures.accuracy_by(runs, "learning_rate", "title", "toys")
+    assert np.allclose(error_bars(shown[0].axes[0]), [(0.1, 0.1)])
+
+
 def test_accuracy_by_leaves_out_diverged_runs(shown):
     figures.accuracy_by(RUNS, "learning_rate", "title", "toys", by="optimizer")
     axis = shown[0].axes[0]
@@ -312,13 +317,24 @@ def test_accuracy_by_writes_plain_decimals(values, expected, shown):
     assert axis.get_legend() is None
 
 
-def test_ablation_shows_mean_and_interval(shown):
-    """By hand, for 1, 2, 3: mean 2, standard error 1/√3, t(0.975, 2) = 4.30265, half the interval 2.48414"""
-    figures.ablation({"without a": [1.0, 2.0, 3.0], "b": [0.5]}, "title", "toys")
-    axis = shown[0].axes[0]
-    assert axis.containers[0].lines[0].get_xdata() == 2
-    assert np.allclose(error_bars(axis), (2 - 2.48414, 2 + 2.48414), atol=1e-4)
-    assert "95% interval (t, n = 1 to 3 seeds)" in axis.get_xlabel()
+def test_panels_have_common_colours_and_their_own_scales(shown):
+    one, two = pd.Series([1, 2], [0, 25]), pd.Series([3, 4], [0, 25])
+    figures.panels(
+        {"loss": {"a": one}, "norm": {"a": one, "b": two}}, "title", "toys", xlabel="step", logarithmic=["norm"]
+    )
+    first, second = shown[0].axes
+    assert (first.get_yscale(), second.get_yscale()) == ("linear", "log")
+    assert first.get_lines()[0].get_color() == second.get_lines()[0].get_color() != second.get_lines()[1].get_color()
+    assert second.get_lines()[1].get_xydata().tolist() == [[0, 3], [25, 4]]
+    assert legend(shown[0]) == ["a", "b"]
+
+
+def test_optimizer_paths_says_the_last_loss(shown):
+    figures.optimizer_paths({"sgd": np.array([[2.0, 0.0], [0.1, 0.0]]), "adam": np.ones((3, 2))}, bowl, "title")
+    assert [axis.get_title() for axis in shown[0].axes] == [
+        "sgd\nloss 1e-02 after 1 steps",
+        "adam\nloss 2e+00 after 2 steps",
+    ]
 
 
 # ---- evaluation ----
@@ -327,16 +343,6 @@ def test_ablation_shows_mean_and_interval(shown):
 def test_confusion_matrix_shows_shares_of_the_true_class(shown):
     figures.confusion_matrix(np.array([[3, 1], [0, 5]]), ("cat", "dog"), "title", "toys")
     assert {"75%", "25%", "100%"} == {text for text in texts(shown[0]) if text.endswith("%")}
-
-
-def test_reliability_diagram_shows_wilson_intervals_and_fractions(shown):
-    """By hand, for 8 of 10: (0.8 + 0.19207 ± 1.959964 √(0.016 + 0.0096037)) / 1.38415 = 0.71674 ± 0.22657"""
-    figures.reliability_diagram({"a": CALIBRATION, "b": CALIBRATION.assign(accuracy=1.0)}, "title", "toys")
-    above, all_correct, below, _ = shown[0].axes
-    assert [above.get_title(), all_correct.get_title()] == ["a", "b"]
-    assert np.allclose(error_bars(above)[1], (0.49016, 0.94332), atol=1e-4)
-    assert error_bars(all_correct)[1][1] == pytest.approx(1)
-    assert [bar.get_height() for bar in below.patches] == [0.75, 0.25]
 
 
 # ---- search ----

@@ -28,7 +28,7 @@ def optimize(rule, **hyperparameters):
 def titles(monkeypatch):
     """The titles of the figures that were drawn."""
     drawn = []
-    monkeypatch.setattr(figures, "optimizer_path", lambda paths, loss, title: drawn.append(title))
+    monkeypatch.setattr(figures, "optimizer_paths", lambda paths, loss, title: drawn.append(title))
     monkeypatch.setattr(figures, "prediction", lambda x, y_hat, names, title, source: drawn.append(title))
     return drawn
 

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -85,3 +86,14 @@ def test_code_and_listings_have_at_most_100_columns():
     shown = ["".join(cell["source"]) for cell in CODE] + ["".join(listing) for listing in listings]
     assert len(listings) >= 12
     assert not [line for text in shown for line in text.splitlines() if len(line) > 100]
+
+
+def test_the_command_of_the_readme_removes_the_solutions():
+    from nbconvert.preprocessors import RegexRemovePreprocessor
+
+    [pattern] = re.findall(r'RegexRemovePreprocessor.patterns="(.+?)"', (ROOT / "README.md").read_text("utf-8"))
+    handout, _ = RegexRemovePreprocessor(patterns=[pattern])(nbformat.read(PATH, as_version=4), {})
+    texts = [cell.source for cell in handout.cells]
+    assert not [text for text in texts if "Solution" in text]
+    assert len([text for text in texts if "**Try it" in text]) == len([text for text in TEXT if "**Try it" in text])
+    assert len(texts) == len(CELLS) - len([text for text in TEXT if "Solution</summary>" in text])

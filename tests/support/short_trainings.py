@@ -15,10 +15,13 @@ def shorten(info):
     from dataclasses import replace
     from importlib import import_module
 
-    import helpers.data
-    from helpers.experiment import run
-    from helpers.lesson.figures import style
-    from tests.support.datasets import sample_arrays
+    with get_ipython().builtin_trap:  # without it, pandas takes the notebook for a terminal
+        import helpers.data
+        from helpers.experiment import run
+        from helpers.lesson.figures import style
+        from tests.support.datasets import sample_arrays
+
+        importance = import_module("helpers.search.importance")  # not the function of this name
 
     def train(data, config, *arguments, train=run.train, **options):
         if len(data.x_train) <= IMAGES:
@@ -30,7 +33,7 @@ def shorten(info):
         return result
 
     run.train, run.available_threads = train, lambda: 1
-    style.DPI, import_module("helpers.search.importance").TREES = 50, 5
+    style.DPI, importance.TREES = 50, 5
     helpers.data.load_raw = lambda dataset, allow_sample: (*sample_arrays(dataset), "sample")
     get_ipython().events.unregister("pre_run_cell", shorten)
 

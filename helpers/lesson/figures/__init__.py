@@ -15,13 +15,13 @@ the alternative text. `source` is the name of the data set, for the lower right 
 # ruff: noqa: F401, I001 (exported; not one name per line)
 from helpers.lesson.figures.data import (
     augmented_images, class_examples, first_layer_weights, image_grid, misclassified, own_picture,
-    prediction,
+    prediction, weight_table,
 )  # fmt: skip
-from helpers.lesson.figures.evaluation import confusion_matrix, reliability_diagram
+from helpers.lesson.figures.evaluation import confusion_matrix
 from helpers.lesson.figures.network import (
     activation_functions, layer_graph, layer_scales, loss_functions, network_diagram,
 )  # fmt: skip
 from helpers.lesson.figures.search import hyperparameter_importance, parallel_coordinates, trial_history
 from helpers.lesson.figures.training import (
-    ablation, accuracy_by, learning_curves, lines, optimizer_path, overfitting, training_curves,
+    accuracy_by, learning_curves, lines, optimizer_paths, panels, training_curves,
 )  # fmt: skip

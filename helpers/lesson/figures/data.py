@@ -100,20 +100,47 @@ def own_picture(grey, pixels, y_hat, class_names, title, source):
         style.percent(axes[2].xaxis)
 
 
-def first_layer_weights(W, title, source, count=24, label="change of the weight"):
-    """Plot the incoming weights of units of the first layer as images: positive in purple, negative in orange.
+def first_layer_weights(W, title, source, count=24, label="weight"):
+    """Plot the incoming weights of the first `count` units as images: positive in purple, negative in orange.
 
-    W, weights or their changes, has the shape (784, units); the `count` columns of largest norm are plotted. `label`
-    is that of the colour bar.
+    W has the shape (784, units). `label` is that of the colour bar.
     """
-    largest = np.argsort(-np.linalg.norm(W, axis=0))[:count]
-    limit = np.quantile(abs(W[:, largest]), 0.998)
-    chosen = f"the {len(largest)} units with the largest norm of {W.shape[1]:,}"
+    count = min(count, W.shape[1])
+    limit = np.quantile(abs(W[:, :count]), 0.998)
+    chosen = f"the first {count} of {W.shape[1]:,} units"
     alt = f"Images of the incoming weights of {chosen}, positive in purple, negative in orange: {label}"
-    shape = {"rows": 4, "columns": -(-len(largest) // 4), "squeeze": False}
+    shape = {"rows": 4, "columns": -(-count // 4), "squeeze": False}
     with style.figure(**shape, size=(7.5, 5), title=title, alt=alt, source=source) as (fig, axes):
         for axis in axes.flat:
             axis.set_axis_off()
-        for axis, unit in zip(axes.flat[: len(largest)], largest, strict=True):
-            image = axis.imshow(W[:, unit].reshape(28, 28), cmap="PuOr", vmin=-limit, vmax=limit)
+        for axis, pixels in zip(axes.flat, W.T[:count], strict=False):
+            image = draw_weights(axis, pixels, limit)
         fig.colorbar(image, ax=axes, shrink=0.9, label=f"{label}\n{chosen}")
+
+
+def weight_table(rows, columns, title, source):
+    """Plot weights as images, ``{name of the row: array (784, len(columns))}``: positive in purple, negative in orange.
+
+    Each row has its own scale, up to the largest absolute value.
+    """
+    size = (8.5, 8.7 * len(rows) / (len(columns) + 1) + 1.1)
+    alt = f"Table of images, positive in purple, negative in orange; rows: {style.sentence(rows)}; "
+    alt += f"columns: {style.sentence(columns)}"
+    with style.figure(len(rows), len(columns), size=size, title=title, alt=alt, source=source, squeeze=False) as (
+        _,
+        axes,
+    ):
+        for row, (name, W) in zip(axes, rows.items(), strict=True):
+            row[0].set_ylabel(name, fontsize=style.SMALL)
+            for axis, pixels in zip(row, W.T, strict=True):
+                draw_weights(axis, pixels, np.quantile(abs(W), 0.998) or 1)
+        for axis, name in zip(axes[0], columns, strict=True):
+            axis.set_title(name.replace("/", "/\n").replace(" ", "\n"), fontsize=style.SMALL)
+
+
+def draw_weights(axis, pixels, limit):
+    """Draw weights (784,) as an image with the colours of −limit … limit, and return it."""
+    axis.set(xticks=[], yticks=[])
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    return axis.imshow(pixels.reshape(28, 28), cmap="PuOr", vmin=-limit, vmax=limit)

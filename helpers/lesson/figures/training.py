@@ -1,7 +1,5 @@
 """Figures of trainings: losses and accuracies against the epoch, the step or a hyperparameter."""
 
-import textwrap
-
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
@@ -54,26 +52,6 @@ def training_curves(history, title):
         style.legend_below(fig, axes[0])
 
 
-def overfitting(curves, epochs, title, source):
-    """Plot mean and range over the seeds of the loss and accuracy of training and validation, and mark some epochs.
-
-    `curves` is a table of training histories, one row per seed and epoch, with the additional column ``seed``.
-    """
-    runs = style.seeds([curves["seed"].nunique()])
-    alt = "Line plots of the loss and of the accuracy against the epoch, mean and range; curves: training, validation; "
-    alt += f"vertical lines at the epochs {style.sentence(epochs)}"
-    with style.figure(1, 2, size=(8.5, 4.4), title=title, alt=alt, source=source) as (fig, axes):
-        for axis, metric in zip(axes, ("loss", "accuracy"), strict=True):
-            for part, label in (("train", "training"), ("val", "validation")):
-                values = curves.pivot_table(index="epoch", columns="seed", values=f"{part}_{metric}")
-                style.mean_and_range(axis, values, f"{label}, mean and range of {runs}")
-            for epoch in epochs:
-                axis.axvline(epoch, color="grey", linestyle=":")
-                axis.text(epoch, 1, epoch, transform=axis.get_xaxis_transform(), ha="center", va="bottom", fontsize=11)
-            style.epoch_axes(axis, metric)
-        style.legend_below(fig, axes[0], columns=1)
-
-
 def lines(curves, title, source, *, xlabel, ylabel):
     """Plot sequences of numbers, by their names, against their position, counted from 1."""
     alt = f"Line plot of {ylabel} against {xlabel}; curves: {style.sentence(curves)}"
@@ -98,7 +76,7 @@ def accuracy_by(table, x, title, source, by=None):
         for name, rows, look in style.distinct(groups, marked=True):
             values = rows.dropna(subset="val_accuracy").groupby(x)["val_accuracy"].agg(["mean", "min", "max"])
             mean, low, high = values.to_numpy().T
-            error = np.array([mean - low, high - mean])
+            error = np.maximum([mean - low, high - mean], 0)  # the mean of equal values may be rounded
             axis.errorbar(values.index, mean, error, **look, markersize=7, capsize=4, label=style.words(name))
         axis.set_xscale("log")
         values = sorted(table[x].unique())
@@ -113,46 +91,45 @@ def accuracy_by(table, x, title, source, by=None):
             style.legend(axis, style.words(by))
 
 
-def ablation(differences, title, source):
-    """Plot the effect of each change on the validation accuracy: mean, 95 % interval and single seeds.
+def panels(curves, title, source, *, xlabel, columns=2, logarithmic=(), height=2.6):
+    """Plot curves in several panels: ``{label of the y axis: {name: Series}}``, against the index of each Series.
 
-    `differences` holds for each change the differences in percentage points, one for each seed.
+    The y axes of the panels in `logarithmic` have a logarithmic scale. Panels whose curves have the same names share
+    their colours.
     """
-    from scipy import stats
+    names = list(dict.fromkeys(name for several in curves.values() for name in several))
+    looks = {name: look for name, _, look in style.distinct(dict.fromkeys(names))}
+    rows = -(-len(curves) // columns)
+    alt = f"Line plots against the {xlabel}: {style.sentence(curves)}; curves: {style.sentence(names)}"
+    shape = {"rows": rows, "columns": columns, "squeeze": False, "sharex": True}
+    with style.figure(**shape, size=(8.5, height * rows + 1), title=title, alt=alt, source=source) as (fig, axes):
+        for axis in axes.flat[len(curves) :]:
+            axis.set_axis_off()
+        for axis, (label, several) in zip(axes.flat, curves.items(), strict=False):
+            for name, values in several.items():
+                axis.plot(values.index, values, **looks[name], linewidth=1.5, label=style.words(name))
+            axis.set(ylabel=label, yscale="log" if label in logarithmic else "linear")
+        for axis in axes[-1]:
+            axis.set_xlabel(xlabel)
+        handles = {line.get_label(): line for axis in axes.flat for line in axis.get_lines()}
+        fig.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=3, columnspacing=1.4)
 
-    runs = style.seeds([len(points) for points in differences.values()])
-    alt = f"Points with 95 % intervals of the difference in validation accuracy; rows: {style.sentence(differences)}"
-    with style.figure(size=(7.5, 0.6 * len(differences) + 2.1), title=title, alt=alt, source=source) as (_, axis):
-        for row, points in enumerate(differences.values()):
-            n = len(points)
-            half = stats.t.ppf(0.975, n - 1) * stats.sem(points) if n > 1 else None
-            axis.errorbar(np.mean(points), row, xerr=half, fmt="o", markersize=9, capsize=4, color=style.BLUE)
-            axis.plot(points, [row + 0.28] * n, "|", markersize=9, color="dimgrey")
-        axis.set_yticks(range(len(differences)), [textwrap.fill(style.words(name), 24) for name in differences])
-        axis.axvline(0, color="grey", linestyle=":")
-        shown = f"mean, 95% interval (t, n = {runs}); ticks: single seeds"
-        axis.set_xlabel(f"difference in validation accuracy, percentage points:\n{shown}")
-        axis.set(ylim=(len(differences) - 0.4, -0.6))
 
-
-def optimizer_path(paths, loss, title):
-    """Plot the path of the last optimizer over a loss of two parameters, and the loss of all of them at each step.
+def optimizer_paths(paths, loss, title, columns=3):
+    """Plot the path of each optimizer over a loss of two parameters, with the loss after its last step.
 
     `paths` holds for each optimizer its points, shape (T, 2). ``loss(x, y)`` takes arrays; its minimum is at (0, 0).
     """
     x, y = np.meshgrid(np.linspace(-10, 5, 200), np.linspace(-3.6, 3.6, 120))
-    *_, highlighted = paths
-    alt = f"Contour lines of the loss with the path of {highlighted}; line plot of the loss at each step: "
-    alt += style.sentence(paths)
-    with style.figure(2, 1, size=(7.5, 6.4), title=title, alt=alt, height_ratios=(5, 4)) as (fig, axes):
-        for name, path, look in style.distinct(paths):
-            (line,) = axes[1].semilogy(loss(*path.T), **look, linewidth=1.5, alpha=0.5, label=name)
-        line.set(linewidth=3, alpha=1)
-        axes[1].set(xlabel="step", ylabel="loss", ylim=(1e-7, 30))
-        style.legend_below(fig, axes[1], columns=2)
-        contours = axes[0].contour(x, y, loss(x, y), levels=[0.1, 0.5, 2, 5, 10], colors="darkgrey", linewidths=1)
-        axes[0].clabel(contours, levels=[0.5, 2, 5, 10], fontsize=style.SMALL, colors="dimgrey", fmt="%g")
-        axes[0].plot(*path.T, marker=".", markersize=6, linewidth=1.5, **look)
-        axes[0].plot(0, 0, "k+", markersize=12, markeredgewidth=2)
-        axes[0].set(xlabel="flat direction", ylabel="steep direction")
-        axes[0].grid(visible=False)
+    rows, columns = -(-len(paths) // columns), min(columns, len(paths))
+    alt = f"Contour lines of the loss with the path of each optimizer: {style.sentence(paths)}"
+    shape = {"rows": rows, "columns": columns, "squeeze": False, "sharex": True, "sharey": True}
+    with style.figure(**shape, size=(8.5, 2.6 * rows + 1), title=title, alt=alt) as (fig, axes):
+        for axis, (name, path, look) in zip(axes.flat, style.distinct(paths), strict=False):
+            axis.contour(x, y, loss(x, y), levels=[0.1, 0.5, 2, 5, 10], colors="darkgrey", linewidths=1)
+            axis.plot(*path.T, marker=".", markersize=5, linewidth=1.5, color=look["color"])
+            axis.plot(0, 0, "k+", markersize=12, markeredgewidth=2)
+            axis.set_title(f"{name}\nloss {loss(*path[-1]):.0e} after {len(path) - 1} steps", fontsize=style.SMALL)
+            axis.grid(visible=False)
+        fig.supxlabel("flat direction", fontsize=12)
+        fig.supylabel("steep direction", fontsize=12)

@@ -1,0 +1,26 @@
+"""The PDF of the notebook: `bash .ci/run pdf`."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PDF = ROOT / "DL_Assignment1.pdf"
+NEEDED = (("chromium", "chromium-browser", "google-chrome"), ("pdftotext",))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not all(any(map(shutil.which, names)) for names in NEEDED), reason="needs Chromium or Chrome, and pdftotext"
+)
+def test_pdf_has_every_letter_and_no_solution():
+    subprocess.run(["bash", ".ci/run", "pdf"], cwd=ROOT, check=True, timeout=850)
+    printed = subprocess.run(["pdftotext", PDF, "-"], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "$$" not in printed  # every formula is typeset
+    letters = re.sub(r"\s", "", printed)
+    for rule in ("θ←θ−ηg", "u←βu+g", "v←βv+(1−β)g²", "m←β₁m+(1−β₁)g", "θ←θ−ηm̂/(√v̂+ε)"):
+        assert rule in letters
+    assert "He’srulegives" not in letters.replace("'", "’")  # from a solution
