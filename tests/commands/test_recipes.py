@@ -9,12 +9,15 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from helpers import recipes
 from helpers.experiment.config import Config
 from helpers.experiment.metrics import accuracy, predict
 from helpers.experiment.run import TrainingDiverged, train
 from helpers.recipes import RECIPES, Recipe
+
+RESULTS_PAGE = (recipes.RESULTS / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -185,6 +188,28 @@ def test_table_of_the_stored_results(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + recipes.read(recipes.RUNS)["recipe"].nunique()
     assert all(line.count("|") == 9 for line in lines)
+    assert not set(lines) - set(RESULTS_PAGE.splitlines())
+
+
+def test_results_page_has_the_numbers_of_the_files():
+    """The ablation study, what was tried, and the network that overfits."""
+    runs = recipes.read(recipes.RUNS).set_index(["recipe", "seed"])["val_accuracy"]
+    for name in recipes.ABLATIONS:
+        points = 100 * (runs[f"fast-without-{name}"] - runs["fast"]).dropna()
+        low, high = stats.t.interval(0.95, len(points) - 1, points.mean(), stats.sem(points))
+        row = f"| {name.replace('-', ' ')} | {points.mean():+.2f} | {low:+.2f} to {high:+.2f} |"
+        assert row.replace("-", "−") in RESULTS_PAGE
+    tried = pd.read_csv(recipes.EXPLORATION)
+    tried = tried[(tried["base"] == "shifts") & (tried["predictions"] == "flip and shifts")]
+    means = tried[tried["evaluated_at"] == "last epoch"].groupby(["network", "epochs", "change"])["val_accuracy"]
+    rows = {f"| {' | '.join(map(str, key))} | {len(values)} | {values.mean():.4f} |" for key, values in means}
+    printed = [line for line in RESULTS_PAGE.splitlines() if line.startswith(("| 1024-512 | ", "| 2048-1024 | "))]
+    assert len(printed) > 10
+    assert not {line.rpartition(" | ")[0] + " |" for line in printed} - rows
+    curves = recipes.read(recipes.CURVES)
+    means = curves[curves["recipe"] == "overfit-6x239"].groupby("epoch")[["train_accuracy", "val_accuracy"]].mean()
+    for epoch in (20, 50, 100):
+        assert f"| {epoch} | {' | '.join(f'{value:.4f}' for value in means.loc[epoch])} |" in RESULTS_PAGE
 
 
 def test_exploration_has_each_run_once():

@@ -19,8 +19,9 @@ NEEDED = (("chromium", "chromium-browser", "google-chrome"), ("pdftotext",))
 def test_pdf_has_every_letter_and_no_solution():
     subprocess.run(["bash", ".ci/run", "pdf"], cwd=ROOT, check=True, timeout=850)
     printed = subprocess.run(["pdftotext", PDF, "-"], capture_output=True, text=True, check=True, timeout=60).stdout
-    assert "$$" not in printed  # every formula is typeset
+    assert "$$" not in printed
+    assert "\\leftarrow" not in printed
     letters = re.sub(r"\s", "", printed)
-    for rule in ("θ←θ−ηg", "u←βu+g", "v←βv+(1−β)g²", "m←β₁m+(1−β₁)g", "θ←θ−ηm̂/(√v̂+ε)"):
-        assert rule in letters
+    for rule in ("θ←θ−ηg", "u←βu+g", "v←βv+(1−β)g"):
+        assert letters.count(rule) >= 2, rule  # in its formula and in its listing
     assert "He’srulegives" not in letters.replace("'", "’")  # from a solution
