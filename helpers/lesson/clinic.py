@@ -19,7 +19,7 @@ CAUSES = {
     "no mask": "dH is not multiplied by the dropout mask",
 }
 PATIENTS = dict(zip("ABCDEF", ("no derivative", "no penalty", "no 1/N", "no mask", "mean for db", "no transpose")))  # noqa: B905
-WEIGHT_DECAY, DROPOUT = 0.01, 0.3
+IMAGES, WEIGHT_DECAY, DROPOUT = 5000, 0.01, 0.3
 
 
 def backward(params, H, Y, masks, cause=None):
@@ -43,13 +43,13 @@ def dropout_masks(rng, N, widths, dtype):
     return [None, *(mask.astype(dtype) for mask in draw)]
 
 
-def train(data, patient=None, images=5000, epochs=3, batch_size=50, learning_rate=0.1):
+def train(data, patient=None, epochs=3, batch_size=50, learning_rate=0.1):
     """Train the network 784-64-64-10 with SGD, with the backward pass of a patient, or with the right one.
 
     Returns the mean cross-entropy of each 20 batches, a Series over the steps. It ends where it is no longer finite.
     """
     params, rng, losses = intial_weights(2, 64, "He"), np.random.default_rng(0), []
-    orders = [rng.permutation(min(images, len(data.x_train))) for _ in range(epochs)]
+    orders = [rng.permutation(min(IMAGES, len(data.x_train))) for _ in range(epochs)]
     with np.errstate(all="ignore"):  # one of them diverges
         for order, start in itertools.product(orders, range(0, len(orders[0]), batch_size)):
             X, Y = (array[order[start : start + batch_size]] for array in (data.x_train, data.y_train))

@@ -171,13 +171,14 @@ def test_diagnosis_names_the_wrong_ones(capsys):
     assert "unknown: 'tired'. The causes are: 'no 1/N'" in second
 
 
-def test_the_gradient_check_finds_every_mistake_of_the_clinic_and_none_without(sample):
+def test_the_gradient_check_finds_every_mistake_of_the_clinic_and_none_without(sample, monkeypatch):
     assert sorted(clinic.PATIENTS.values()) == sorted(clinic.CAUSES)
     assert max(clinic.gradient_errors().values()) < 1e-7
     for patient in clinic.PATIENTS:
         assert max(clinic.gradient_errors(patient).values()) > 0.001
     assert max(clinic.gradient_errors("D", dropout=False).values()) < 1e-7
-    curve = clinic.train(sample, images=500, epochs=2)
+    monkeypatch.setattr(clinic, "IMAGES", 500)
+    curve = clinic.train(sample, epochs=2)
     assert list(curve.index) == [20]
     assert curve.iloc[0] < 2.3
 

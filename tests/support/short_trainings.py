@@ -18,6 +18,7 @@ def shorten(info):
     with get_ipython().builtin_trap:  # without it, pandas takes the notebook for a terminal
         import helpers.data
         from helpers.experiment import run
+        from helpers.lesson import clinic
         from helpers.lesson.figures import style
         from tests.support.datasets import sample_arrays
 
@@ -33,7 +34,7 @@ def shorten(info):
         return result
 
     run.train, run.available_threads = train, lambda: 1
-    style.DPI, importance.TREES = 50, 5
+    clinic.IMAGES, style.DPI, importance.TREES = IMAGES, 50, 5
     helpers.data.load_raw = lambda dataset, allow_sample: (*sample_arrays(dataset), "sample")
     get_ipython().events.unregister("pre_run_cell", shorten)
 
