@@ -18,7 +18,9 @@ CAUSES = {
     "no penalty": "dW is without the term λW of the L2 penalty",
     "no mask": "dH is not multiplied by the dropout mask",
 }
-PATIENTS = dict(zip("ABCDEF", ("no derivative", "no penalty", "no 1/N", "no mask", "mean for db", "no transpose")))  # noqa: B905
+PATIENTS = {
+    "A": "no derivative", "B": "no penalty", "C": "no 1/N", "D": "no mask", "E": "mean for db", "F": "no transpose",
+}  # fmt: skip
 IMAGES, WEIGHT_DECAY, DROPOUT = 5000, 0.01, 0.3
 
 

@@ -51,13 +51,17 @@ def check(compare):
 
 
 def compare(question, guess, measured, within=0.0):
-    """Print a guess beside what was measured; a number is close if it differs by at most `within`."""
+    """Print a guess beside what was measured: a number, from which it may differ by `within`, or a name."""
     number = isinstance(measured, (int, float))
     text = f"{measured:.2f}" if number else str(measured)
     if guess is ...:
         print(f"{question}: {text}. You made no guess.")
         return
-    GUESSES[question] = close = abs(guess - measured) <= within if number else guess == measured
+    if number:
+        close = isinstance(guess, (int, float)) and abs(guess - measured) <= within
+    else:
+        close = str(guess).lower() == measured.lower()
+    GUESSES[question] = close
     print(f"{question}: {text}. You guessed {guess}: {'close' if close else 'a surprise'}.")
 
 

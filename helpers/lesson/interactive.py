@@ -65,12 +65,16 @@ def explore_weights(weights, units, title, source, *, sliders):
     """
     rows = {f"step {step}": W[:, :units] for step, W in weights.items()}
     columns = [f"unit {j + 1}" for j in range(units)]
+    if not sliders:
+        figures.weight_table(rows, columns, title, source)
+        return
 
     def draw(step):
-        figures.weight_table(rows if step is None else {step: rows[step]}, columns, title, source)
+        figures.weight_table({step: rows[step]}, columns, title, source)
 
-    options = {"options": list(rows), "value": list(rows)[-1], "description": "recorded at"}
-    explore(draw, sliders, step=("SelectionSlider", options if sliders else {"value": None}))
+    explore(
+        draw, sliders, step=("SelectionSlider", {"options": list(rows), "value": list(rows)[-1], "description": "at"})
+    )
 
 
 def explore_predictions(params, data, prediction, *, sliders):

@@ -9,7 +9,7 @@ from helpers.nn.network import backward_propagation, forward_propagation
 SATURATED = 0.99  # of the largest possible |tanh|
 
 
-class Recording(Hooks):
+class Observer(Hooks):
     """Measure, every few steps, the gradient and the activations for the same images.
 
     Attributes
@@ -56,14 +56,14 @@ def record(data, *, steps=None, every=25, num_layers=3, hidden_size=64, weight_i
     Returns
     -------
     (pandas.DataFrame, dict of ndarray)
-        The rows of `Recording`, with the index ``step``, and its weights.
+        The rows of `Observer`, with the index ``step``, and its weights.
     """
     rule, images = OPTIMIZERS[optimizer], 64 * steps if steps else len(data.x_train)
     params = intial_weights(num_layers, hidden_size, weight_init, seed=seed, dtype=data.x_train.dtype)
     state = TrainingState(params, init_state(rule, params.theta), np.random.default_rng(seed))
-    recording = Recording(params, data.x_val[:500], data.y_val[:500], activation, every)
+    observer = Observer(params, data.x_val[:500], data.y_val[:500], activation, every)
     train(
         state, data.x_train[:images], data.y_train[:images], rule, epochs=1, activation=activation,
-        hooks=recording, learning_rate=learning_rate,
+        hooks=observer, learning_rate=learning_rate,
     )  # fmt: skip
-    return pd.DataFrame(recording.rows).set_index("step"), recording.weights
+    return pd.DataFrame(observer.rows).set_index("step"), observer.weights

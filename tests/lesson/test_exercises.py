@@ -188,6 +188,8 @@ def test_guesses_are_compared_and_counted(monkeypatch, capsys):
     exercises.score()
     exercises.compare("accuracy", ..., 0.8412)
     exercises.compare("accuracy", 0.8, 0.8412, within=0.05)
+    exercises.compare("lead", "five", 1.5, within=1)
+    exercises.compare("class", "shirt", "Shirt")
     exercises.compare("best optimizer", "sgd", "nadam")
     exercises.score()
     printed = capsys.readouterr().out
@@ -195,8 +197,8 @@ def test_guesses_are_compared_and_counted(monkeypatch, capsys):
     assert "accuracy: 0.84. You made no guess." in printed
     assert "accuracy: 0.84. You guessed 0.8: close." in printed
     assert "best optimizer: nadam. You guessed sgd: a surprise." in printed
-    assert "1 of your 2 guesses were close." in printed
-    assert printed.endswith("where you were surprised: best optimizer.\n")
+    assert "2 of your 4 guesses were close." in printed
+    assert printed.endswith("where you were surprised: lead; best optimizer.\n")
 
 
 def test_record_measures_every_few_steps(sample):

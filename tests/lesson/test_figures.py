@@ -61,7 +61,6 @@ FIGURES = {  # function: its arguments; T stands for the title
     "lines": ({"a": [1, 2, 3], "b": [3, 2, 1]}, T, "toys"),
     "confusion_matrix": (RNG.integers(0, 9, (10, 10)), NAMES, T, "toys"),
     "misclassified": (X, Y, Y_HAT, np.arange(9), NAMES, T, "toys"),
-    "image_grid": (X[:8], ["a"] * 8, ["b"] * 8, T, "toys"),
     "augmented_images": ({"a": X[:4], "b": X[4:8]}, T, "toys"),
     "prediction": (X[0], Y_HAT[0], NAMES, T, "toys"),
     "own_picture": (255 * RNG.random((60, 40)), X[0], Y_HAT[0], NAMES, T, "toys"),

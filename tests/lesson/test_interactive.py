@@ -52,6 +52,19 @@ def test_without_sliders_one_figure_is_drawn(titles, widgets):
     assert widgets == []
 
 
+def test_weights_of_all_steps_or_of_the_chosen_one(widgets, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        figures, "weight_table", lambda rows, columns, title, source: drawn.append((list(rows), columns))
+    )
+    weights = {0: np.zeros((784, 3)), 25: np.ones((784, 3))}
+    interactive.explore_weights(weights, 2, "title", "toys", sliders=False)
+    assert drawn == [(["step 0", "step 25"], ["unit 1", "unit 2"])]
+    interactive.explore_weights(weights, 2, "title", "toys", sliders=True)
+    controls(widgets[0])["at"].value = "step 0"
+    assert [rows for rows, _ in drawn[1:]] == [["step 25"], ["step 0"]]
+
+
 def test_moving_a_slider_draws_again(titles, widgets):
     interactive.explore_optimizers(optimize, bowl, sliders=True)
     box = controls(widgets[0])

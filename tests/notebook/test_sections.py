@@ -71,6 +71,14 @@ def test_there_are_thirteen_sections():
     assert list(SECTIONS) == list(range(1, 14))
 
 
+@pytest.mark.parametrize("number", SECTIONS)
+def test_section_imports_what_it_uses(number):
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "-"]  # undefined names
+    code = "\n".join(SECTIONS[number])
+    result = subprocess.run(command, input=code, capture_output=True, encoding="utf-8", timeout=60, check=False)
+    assert result.returncode == 0, result.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SECTIONS)
 def test_section_runs_alone_on_the_sample(number, tmp_path):

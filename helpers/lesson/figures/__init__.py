@@ -14,7 +14,7 @@ the alternative text. `source` is the name of the data set, for the lower right 
 
 # ruff: noqa: F401, I001 (exported; not one name per line)
 from helpers.lesson.figures.data import (
-    augmented_images, class_examples, first_layer_weights, image_grid, misclassified, own_picture,
+    augmented_images, class_examples, first_layer_weights, misclassified, own_picture,
     prediction, weight_table,
 )  # fmt: skip
 from helpers.lesson.figures.evaluation import confusion_matrix

@@ -100,22 +100,19 @@ def own_picture(grey, pixels, y_hat, class_names, title, source):
         style.percent(axes[2].xaxis)
 
 
-def first_layer_weights(W, title, source, count=24, label="weight"):
-    """Plot the incoming weights of the first `count` units as images: positive in purple, negative in orange.
-
-    W has the shape (784, units). `label` is that of the colour bar.
-    """
+def first_layer_weights(W, title, source, count=24):
+    """Plot the weights W (784, units) of the first `count` units as images: positive in purple, negative in orange."""
     count = min(count, W.shape[1])
     limit = np.quantile(abs(W[:, :count]), 0.998)
     chosen = f"the first {count} of {W.shape[1]:,} units"
-    alt = f"Images of the incoming weights of {chosen}, positive in purple, negative in orange: {label}"
+    alt = f"Images of the incoming weights of {chosen}, positive in purple, negative in orange: weight"
     shape = {"rows": 4, "columns": -(-count // 4), "squeeze": False}
     with style.figure(**shape, size=(7.5, 5), title=title, alt=alt, source=source) as (fig, axes):
         for axis in axes.flat:
             axis.set_axis_off()
         for axis, pixels in zip(axes.flat, W.T[:count], strict=False):
             image = draw_weights(axis, pixels, limit)
-        fig.colorbar(image, ax=axes, shrink=0.9, label=f"{label}\n{chosen}")
+        fig.colorbar(image, ax=axes, shrink=0.9, label=f"weight\n{chosen}")
 
 
 def weight_table(rows, columns, title, source):

@@ -97,8 +97,8 @@ def panels(curves, title, source, *, xlabel, columns=2, logarithmic=(), height=2
     The y axes of the panels in `logarithmic` have a logarithmic scale. Panels whose curves have the same names share
     their colours.
     """
-    names = list(dict.fromkeys(name for several in curves.values() for name in several))
-    looks = {name: look for name, _, look in style.distinct(dict.fromkeys(names))}
+    names = dict.fromkeys(name for several in curves.values() for name in several)
+    looks = {name: look for name, _, look in style.distinct(names)}
     rows = -(-len(curves) // columns)
     alt = f"Line plots against the {xlabel}: {style.sentence(curves)}; curves: {style.sentence(names)}"
     shape = {"rows": rows, "columns": columns, "squeeze": False, "sharex": True}
