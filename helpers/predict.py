@@ -25,12 +25,12 @@ from helpers.experiment.metrics import predict
 from helpers.files import atomic_write
 
 
-def read_image(path, digits, as_is=False):
+def read_image(path, class_names, as_is=False):
     """Return the pixels (784,) of a picture, in [0, 1], and a list of what was done; ValueError if that fails."""
     grey = pictures.read_picture(path)
     if not as_is:
         try:
-            return pictures.prepare(grey, digits)
+            return pictures.prepare(grey, class_names)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     if grey.shape != (pictures.SIZE, pictures.SIZE):
@@ -47,19 +47,22 @@ def save_image(pixels, path):
         Image.fromarray(np.round(255 * pixels.reshape(28, 28)).astype(np.uint8)).save(file, "png")
 
 
-def print_test_scores(path, params, config, names, allow_sample):
-    """Print accuracy, and macro averages of precision, recall and F1 score on the test set of these classes.
-
-    `path` is that of the network, for an error.
-    """
+def print_test_scores(path, allow_sample):
+    """Print accuracy, and macro averages of precision, recall and F1 score of a network on the test set of its data."""
     from helpers.data import CLASS_NAMES, load_data  # slow to import
     from helpers.experiment import metrics
 
+    params, config, names, trained_on = load_model(path)
     dataset = next((dataset for dataset, classes in CLASS_NAMES.items() if classes == tuple(names)), None)
     if dataset is None:
         known = " or ".join(CLASS_NAMES)
         raise ValueError(f"--test needs a network for the classes of {known}; the network in {path} has {names}")
     data = load_data(dataset, allow_sample=allow_sample)
+    if trained_on and trained_on.removesuffix(" (sample)") != data.name.removesuffix(" (sample)"):
+        raise ValueError(
+            f"the network in {path} was trained on {trained_on}, which may contain test images of {data.name}: set "
+            "DATASETS_DIR to the data that it was trained on, or unset it"
+        )
     Y_hat = metrics.predict(params, data.x_test, **config.prediction)
     scores = metrics.per_class_scores(Y_hat, data.y_test, names).loc["macro avg"]
     print(f"{data.name}: test accuracy {metrics.accuracy(Y_hat, data.y_test):.4f}")
@@ -83,9 +86,9 @@ def main(arguments=None):
     if not (args.pictures or args.test):
         parser.error("nothing to do: name at least one picture, or add --test")
     try:
-        params, config, names = load_model(args.model)
+        params, config, names, _ = load_model(args.model)
         if args.test:
-            print_test_scores(args.model, params, config, names, args.allow_sample)
+            print_test_scores(args.model, args.allow_sample)
         inputs = params.layers[0][0].shape[0]
         if args.pictures and inputs != 784:
             raise ValueError(f"{args.model} holds a network of {inputs} inputs; an image has 784 pixels")
@@ -96,10 +99,10 @@ def main(arguments=None):
         parser.error(str(error))
     except OSError as error:  # FileNotFoundError: no data
         return cli.error(error)
-    code, digits = 0, all(name.isdigit() for name in names)
+    code = 0
     for path in paths:
         try:
-            pixels, steps = read_image(path, digits, args.as_is)
+            pixels, steps = read_image(path, names, args.as_is)
         except ValueError as error:
             cli.error(error)
             code = 2

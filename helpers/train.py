@@ -203,10 +203,10 @@ def train(recorder, args, stop, chosen):
     code = stop.exit_code
     try:
         if args["model"]:
-            save_model(args["model"], params, config, data.class_names)
+            save_model(args["model"], params, config, data)
     except OSError as error:
         code = code or 1
-        cli.error(f"the network could not be written: {error}{rescue(params, config, data.class_names)}")
+        cli.error(f"the network could not be written: {error}{rescue(params, config, data)}")
     Y_hat = metrics.predict(params, data.x_val, **config.prediction)
     loss, accuracy = metrics.LOSSES[config.loss][0](Y_hat, data.y_val), metrics.accuracy(Y_hat, data.y_val)
     print(f"{data.name}: best epoch {best_epoch}, validation accuracy {accuracy:.4f}, loss {loss:.4f}")
@@ -219,13 +219,13 @@ def train(recorder, args, stop, chosen):
     return code
 
 
-def rescue(params, config, class_names):
+def rescue(params, config, data):
     """Write the network to a new file in the folder for temporary files; return a sentence that names it."""
     from helpers.experiment.checkpoint import save_model
 
     try:
         folder = Path(tempfile.mkdtemp(prefix="network-"))
-        save_model(folder / "model.npz", params, config, class_names)
+        save_model(folder / "model.npz", params, config, data)
     except OSError:
         return ""
     return f"; it is in {folder / 'model.npz'}"

@@ -42,15 +42,15 @@ def read_picture(path):
         raise ValueError(f"{path} cannot be read as an image: {type(error).__name__}: {error}") from None
 
 
-def prepare(grey, digits=False):
+def prepare(grey, class_names=()):
     """Return a picture as an image of the data sets, and what was done.
 
     Parameters
     ----------
     grey : ndarray, shape (height, width)
         Greys 0 … 255.
-    digits : bool, default=False
-        Whether the image is one for a network of digits, such as those of MNIST.
+    class_names : sequence of str, optional
+        The classes of the network. If they are digits, the image is made like those of MNIST.
 
     Returns
     -------
@@ -64,6 +64,7 @@ def prepare(grey, digits=False):
     ValueError
         If nothing in the picture stands out from its background.
     """
+    digits = bool(class_names) and all(name.isdigit() for name in class_names)
     steps, border = [], np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     if np.median(border) > 127:  # so are 2 of the 70,000 images of Fashion-MNIST, and none of MNIST
         grey = 255 - grey

@@ -22,13 +22,14 @@ def random_horizontal_flip(rng, X, p):
 
 
 def shift(X, rows, columns):
-    """Return the images of X (N, d²), moved down by `rows` and right by `columns` pixels.
+    """Return the images of X (N, d²), moved by `rows` down and `columns` to the right.
 
     Zeros fill the free place.
     """
     d, p = image_width("X", X.shape[1]), max(abs(rows), abs(columns))
     padded = np.pad(X.reshape(-1, d, d), [(0, 0), (p, p), (p, p)])
-    return padded[:, p - rows : p - rows + d, p - columns : p - columns + d].reshape(X.shape)
+    row, column = p - rows, p - columns
+    return padded[:, row : row + d, column : column + d].reshape(X.shape)
 
 
 def random_shift(rng, X, pixels):

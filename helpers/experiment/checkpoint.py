@@ -14,8 +14,8 @@ from helpers.nn.network import Params, count_params, layer_sizes
 from helpers.nn.optimizers import state_names
 
 
-def save_model(path, params, config, class_names):
-    """Write a trained network to an ``.npz`` file, with its configuration and class names.
+def save_model(path, params, config, data):
+    """Write a trained network to an ``.npz`` file, with its configuration and what it was trained on.
 
     Parameters
     ----------
@@ -25,15 +25,16 @@ def save_model(path, params, config, class_names):
         The parameters. They are stored as the arrays ``W_1``, ``b_1``, …
     config : Config
         The hyperparameters that the network was trained with.
-    class_names : sequence of str
-        The names of the classes.
+    data : Dataset
+        The data that it was trained on, of which the name and those of the classes are stored.
 
     Raises
     ------
     OSError
         If the file cannot be written.
     """
-    write_archive(path, "model", {"config": vars(config), "class_names": list(class_names)}, layer_arrays(params))
+    metadata = {"config": vars(config), "class_names": list(data.class_names), "data": data.name}
+    write_archive(path, "model", metadata, layer_arrays(params))
 
 
 def layer_arrays(params):
@@ -45,7 +46,7 @@ def layer_arrays(params):
 
 
 def load_model(path):
-    """Return ``(params, config, class_names)`` of a file that `save_model` wrote.
+    """Return ``(params, config, class_names, data_name)`` of a file that `save_model` wrote.
 
     Raises
     ------
@@ -67,7 +68,7 @@ def load_model(path):
             raise ValueError("its parameters are not finite")
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ValueError(f"{path} does not hold a network: {error}") from None
-    return params, config, names
+    return params, config, names, str(metadata.get("data", ""))
 
 
 def fingerprint(data):

@@ -9,18 +9,19 @@ MIN_RECEPTIVE_FIELD = 0.5  # pixels; a narrower Gaussian may miss every pixel
 
 
 def gaussian_masks(rng, n, m, sigma):
-    """Return m Gaussian masks e^(−r²/2σ²) on an image of n = d² pixels, an array (n, m).
+    """Return m Gaussian masks e^(−r²/2σ²) on images of n = d² pixels, an array (n, m).
 
-    r is the distance from a centre that `rng` draws uniformly from the image, σ is in pixels.
-    Multiplied with the initial weights of the first layer, the masks give each unit a local
-    receptive field (Hubel & Wiesel 1962): a prior that neighbouring pixels belong together, which a
-    dense layer lacks. The mean square of a mask is 1, so that the variance of the pre-activations
-    is unchanged on average over the units, if all pixels have the same variance.
+    r is the distance from a centre that `rng` draws uniformly from the image, σ is in
+    pixels. Multiplied with the first layer's initial weights, the masks give each unit
+    a local receptive field (Hubel & Wiesel 1962): a prior that neighbouring pixels
+    belong together, which a dense layer lacks. The mean square of a mask is 1, so that
+    the variance of the pre-activations is unchanged on average over the units, if all
+    pixels have the same variance.
     """
     d = image_width("inputs", n)
     y, x = rng.uniform(0, d, (2, m))
     pixels = np.arange(d)[:, np.newaxis] + 0.5  # the pixels' centres
-    rows, columns = (np.exp(-(((pixels - centre) / sigma) ** 2) / 2) for centre in (y, x))
+    rows, columns = (np.exp(-(((pixels - c) / sigma) ** 2) / 2) for c in (y, x))
     masks = (rows[:, np.newaxis] * columns).reshape(n, m)
     return masks / np.sqrt(np.mean(masks**2, axis=0))
 

@@ -109,7 +109,7 @@ def classify_picture(path, params, class_names, prediction):
         print("Choose a picture, such as a photograph of a shoe: picture = 'shoe.jpg'")
         return
     grey = read_picture(path)
-    pixels, steps = prepare(grey, digits=all(name.isdigit() for name in class_names))
+    pixels, steps = prepare(grey, class_names)
     y_hat = predict(params, pixels[None].astype(params.theta.dtype), **prediction)[0]
     title = f"{class_names[y_hat.argmax()]}, with {y_hat.max():.0%}"
     title += f": the picture was {', '.join(steps)}" if steps else ""

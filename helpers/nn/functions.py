@@ -29,10 +29,6 @@ class Registry(dict):
     def __contains__(self, name):
         return isinstance(name, str) and name.lower() in map(str.lower, self)
 
-    def get(self, name, default=None):
-        """Return the function of this name, or `default`."""
-        return self[name] if name in self else default  # noqa: SIM401
-
 
 # Activations, H = f(A). The derivative is written in terms of the output H, so that A need not be stored.
 def identity(A):
@@ -97,13 +93,13 @@ def d_cross_entropy(Y_hat, Y):
 
 
 def mean_squared_error(Y_hat, Y):
-    """L = (1/NC) Σ_n Σ_j (ŷ_nj − y_nj)², the mean over batch and classes, as in Keras"""
+    """L = (1/NC) Σ_n Σ_j (ŷ_nj − y_nj)², the mean over batch and classes"""
     difference = Y_hat - Y
     return float(np.vdot(difference, difference)) / Y.size
 
 
 def d_mean_squared_error(Y_hat, Y):
-    """dA_L = Ŷ ∘ (G − Σ_j g_j ŷ_j) with G = 2(Ŷ − Y)/NC, from softmax's Jacobian ŷ_i(δ_ij − ŷ_j)"""
+    """dA_L = Ŷ ∘ (G − Σ_j g_j ŷ_j) with G = 2(Ŷ − Y)/NC, by softmax's derivative"""
     G = (Y_hat - Y) * (2 / Y.size)
     return Y_hat * (G - (G * Y_hat).sum(axis=1, keepdims=True))
 

@@ -103,9 +103,9 @@ def forward_propagation(params, X, activation, *, masks=None, engine=NUMPY):
     params, X : Params and ndarray, shape (N, d_0)
         The parameters of the network, and a batch, one sample per row.
     activation : str
-        The activation f of the hidden layers, a key of ``ACTIVATIONS``, else ValueError.
+        The hidden layers' activation f, a key of ``ACTIVATIONS``, else ValueError.
     masks : list of ndarray or None, optional
-        Dropout masks ``[M_0, …, M_{L-1}]``; layer k + 1 then reads H_k ∘ M_k. None: no dropout.
+        Dropout masks ``[M_0, …, M_{L-1}]``; layer k + 1 reads H_k ∘ M_k. None: none.
     engine : Engine, optional
         Computes the array operations.
 
@@ -118,30 +118,31 @@ def forward_propagation(params, X, activation, *, masks=None, engine=NUMPY):
     H = [X]
     for k, (W, b) in enumerate(params.layers, 1):
         A = engine.matmul(apply_mask(H[k - 1], masks, k - 1), W)
-        H.append(engine.apply(activate, A, b, softmax if k == len(params.layers) else f))
+        H.append(engine.apply(activate, A, b, f if k < len(params.layers) else softmax))
     return H
 
 
 def backward_propagation(
-    params, H, Y, activation, loss, *, weight_decay=0.0, masks=None, gradient=None, engine=NUMPY
+    params, H, Y, activation, loss, *, weight_decay=0.0, masks=None, gradient=None,
+    engine=NUMPY,
 ):  # fmt: skip
-    """Return the gradients of the loss with respect to every parameter (Rumelhart et al. 1986).
+    """Return the gradients of the loss with respect to every parameter.
 
-    dA_L is the derivative of the loss. Then, from the last layer to the first,
+    dA_L is the loss's derivative. From the last layer on (Rumelhart et al. 1986),
 
-    dW_k = (H_{k-1} ∘ M_{k-1})ᵀ dA_k + λ W_k,           db_k = Σ_n dA_k,
-    dH_{k-1} = dA_k W_kᵀ ∘ M_{k-1},                     dA_{k-1} = dH_{k-1} ∘ f′(A_{k-1}).
+    dW_k = (H_{k-1} ∘ M_{k-1})ᵀ dA_k + λ W_k,       db_k = Σ_n dA_k,
+    dH_{k-1} = dA_k W_kᵀ ∘ M_{k-1},                 dA_{k-1} = dH_{k-1} ∘ f′(A_{k-1}).
 
     Parameters
     ----------
     params, H, Y : Params, list of ndarray, ndarray of shape (N, C)
-        The parameters, what `forward_propagation` returned for the batch, and its one-hot labels.
+        The parameters, what `forward_propagation` returned, and the one-hot labels.
     activation, loss : str
         Keys of ``ACTIVATIONS`` and ``LOSSES``; ValueError if one is unknown.
     weight_decay : float, default=0.0
-        λ of the L2 penalty (λ/2) Σ W², which is added to the loss. Biases are not penalised.
+        λ of the L2 penalty (λ/2) Σ W² in the loss. Biases are not penalised.
     masks, gradient, engine : optional
-        The forward pass's masks and engine; where to write the gradients, by default new arrays.
+        The forward pass's masks and engine; where to write the gradients.
 
     Returns
     -------

@@ -73,8 +73,8 @@ def momentum(theta, g, t, u, *, learning_rate=0.01, momentum=0.9):
 def nag(theta, g, t, u, *, learning_rate=0.01, momentum=0.9):
     """u ← βu + g;  θ ← θ − η(g + βu)      Nesterov 1983; β is `momentum`
 
-    The lecture evaluates the gradient at the look-ahead point w − ηβu. Here θ is that point: with
-    θ = w − ηβu both forms take the same steps, and the gradient is needed only at θ.
+    The lecture evaluates the gradient at the look-ahead point w − ηβu. Here θ is that
+    point: both forms take the same steps, and the gradient is needed only at θ.
     """
     u *= momentum
     u += g
@@ -83,18 +83,20 @@ def nag(theta, g, t, u, *, learning_rate=0.01, momentum=0.9):
 
 @optimizer
 def rmsprop(theta, g, t, v, *, learning_rate=0.001, beta=0.9, epsilon=1e-8):
-    """v ← βv + (1−β)g²;  θ ← θ − η g / (√v + ε)      Tieleman & Hinton 2012, lecture 6.5"""
+    """v ← βv + (1−β)g²;  θ ← θ − η g / (√v + ε)  Tieleman & Hinton 2012, lecture 6.5"""
     v *= beta
     v += (1 - beta) * g**2
     theta -= learning_rate * g / (np.sqrt(v) + epsilon)
 
 
 @optimizer
-def adam(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
+def adam(
+    theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8
+):  # fmt: skip
     """m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  θ ← θ − η m̂ / (√v̂ + ε)
 
-    Kingma & Ba 2015, Algorithm 1, with m̂ = m/(1−β₁ᵗ) and v̂ = v/(1−β₂ᵗ). As at the end of section
-    2, both parts of the fraction are multiplied by c = √(1−β₂ᵗ): √v̂ + ε becomes √v + cε.
+    Kingma & Ba 2015, Algorithm 1; m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ). As at the end of
+    their section 2, the fraction is expanded by c = √(1−β₂ᵗ): √v̂ + ε becomes √v + cε.
     """
     m *= beta1
     m += (1 - beta1) * g
@@ -105,10 +107,12 @@ def adam(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsi
 
 
 @optimizer
-def nadam(theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
-    """m, v, v̂ as in adam;  m̄ = β₁m/(1−β₁ᵗ⁺¹) + (1−β₁)g/(1−β₁ᵗ);  θ ← θ − η m̄ / (√v̂ + ε)
+def nadam(
+    theta, g, t, m, v, *, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8
+):  # fmt: skip
+    """m̄ = β₁m/(1−β₁ᵗ⁺¹) + (1−β₁)g/(1−β₁ᵗ);  θ ← θ − η m̄ / (√v̂ + ε)
 
-    Dozat 2016, without the β₂ in the report's numerator, as in Keras and Optax; c is as in `adam`.
+    Dozat 2016; no β₂ in the numerator, as in Keras and Optax; else like `adam`.
     """
     m *= beta1
     m += (1 - beta1) * g

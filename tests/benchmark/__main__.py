@@ -255,7 +255,7 @@ def show_pictures(count=500):
             files = [io.BytesIO() for _ in images]
             for image, file in zip(images, files, strict=True):
                 photograph(image, way, rng).save(file, "jpeg")
-            cells.append(np.array([prepare(read_picture(file), dataset == "mnist")[0] for file in files]))
+            cells.append(np.array([prepare(read_picture(file), data.class_names)[0] for file in files]))
         predictions = [metrics.predict(params, X, activation="ReLU") for X in cells]
         scores = [metrics.accuracy(Y_hat, data.y_test[:count]) for Y_hat in predictions]
         print(f"| {data.name} | {' | '.join(f'{score:.3f}' for score in scores)} |", flush=True)

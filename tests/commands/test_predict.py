@@ -1,5 +1,8 @@
 """helpers.predict: pictures in, class names out, clear messages for files that are not valid."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +10,6 @@ from sklearn.metrics import precision_recall_fscore_support
 
 import helpers.predict as command
 from helpers import Config, intial_weights, load_model, model_train, save_model
-from helpers.data import CLASS_NAMES
 from helpers.experiment.metrics import predict
 from tests.support.photographs import photograph
 
@@ -18,7 +20,7 @@ def model(sample, tmp_path_factory):
     config = Config(epochs=4, num_layers=1, hidden_size=64, flip_probability=0.5)
     params, _ = model_train(sample, **vars(config))
     path = tmp_path_factory.mktemp("model") / "a b ö.npz"
-    save_model(path, params, config, CLASS_NAMES["fashion_mnist"])
+    save_model(path, params, config, sample)
     return path
 
 
@@ -32,7 +34,7 @@ def test_predict_classifies_png_files(model, sample, tmp_path, capsys):
     assert command.main([str(model), *paths]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[0] for line in lines] == paths
-    params, config, names = load_model(model)
+    params, config, names, _ = load_model(model)
     Y_hat = predict(params, sample.x_test[:50], activation=config.activation, flip_tta=True)
     best = [f"{names[k]} {y_hat[k]:.1%}" for k, y_hat in zip(Y_hat.argmax(axis=1), Y_hat, strict=True)]
     assert [line.split(": ")[1].split(", ")[0] for line in lines] == best
@@ -65,9 +67,8 @@ def test_invalid_files_exit_code_2(model, tmp_path, capsys):
     Image.new("L", (40, 30)).save(tmp_path / "large.png")
     Image.new("L", (28, 28), "white").save(tmp_path / "bright.png")
     (tmp_path / "empty").mkdir()
-    save_model(
-        tmp_path / "other.npz", intial_weights(1, 2, inputs=9), Config(num_layers=1, hidden_size=2), "abcdefghij"
-    )
+    other = SimpleNamespace(class_names="abcdefghij", name="other")
+    save_model(tmp_path / "other.npz", intial_weights(1, 2, inputs=9), Config(num_layers=1, hidden_size=2), other)
     for arguments, words in (
         ([model, tmp_path / "large.png"], "large.png: nothing in it stands out from the background"),
         ([model, tmp_path / "large.png", "--as-is"], "large.png has 40 × 30 pixels; with --as-is it must have 28 × 28"),
@@ -105,7 +106,7 @@ def test_damaged_images_are_refused(kind, tmp_path):
         damaged[rng.integers(0, min(len(damaged), 300), 8)] = rng.integers(0, 256, 8)
         path.write_bytes(damaged.tobytes())
         try:
-            assert command.read_image(path, digits=False)[0].shape == (784,)
+            assert command.read_image(path, ())[0].shape == (784,)
         except ValueError as error:
             refused.append(str(error))
     assert len(refused) > 20
@@ -128,7 +129,7 @@ def test_test_prints_scores(model, sample, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("helpers.data.load_data", lambda dataset, allow_sample: sample)
     path = write_image(sample.x_test[0], tmp_path / "a.png", "RGB")
     assert command.main([str(model), path, "--test"]) == 0
-    params, config, _ = load_model(model)
+    params, config, *_ = load_model(model)
     Y_hat = predict(params, sample.x_test, **config.prediction)
     true, predicted = sample.y_test.argmax(axis=1), Y_hat.argmax(axis=1)
     scores = precision_recall_fscore_support(true, predicted, average="macro")[:3]
@@ -138,6 +139,19 @@ def test_test_prints_scores(model, sample, monkeypatch, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [f"{sample.name}: test accuracy {np.mean(true == predicted):.4f}", f"macro average: {expected}"]
     assert lines[2].startswith(f"{path}: ")
+
+
+def test_test_refuses_data_of_another_release(model, sample, monkeypatch, capsys):
+    """Kaggle's CSV files have other images in training and test."""
+    other = replace(sample, name="Fashion-MNIST (Kaggle's CSV)")
+    monkeypatch.setattr("helpers.data.load_data", lambda dataset, allow_sample: other)
+    with pytest.raises(SystemExit, match="2"):
+        command.main([str(model), "--test"])
+    said = capsys.readouterr()
+    assert "was trained on Fashion-MNIST (sample), which may contain test images of Fashion-MNIST (Kagg" in said.err
+    assert not said.out
+    monkeypatch.setattr("helpers.data.load_data", lambda dataset, allow_sample: replace(sample, name="Fashion-MNIST"))
+    assert command.main([str(model), "--test"]) == 0
 
 
 def test_test_without_data_returns_1(model, monkeypatch, capsys):

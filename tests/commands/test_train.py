@@ -268,7 +268,7 @@ def test_checkpoint_resume_and_model_file(offline, capsys, tmp_path):
     assert first + rest == whole
     assert train.main([*flags(hidden_size=9, checkpoint=checkpoint), "--resume"]) == 2
     assert "hidden_size is 8 in the checkpoint and 9 here" in capsys.readouterr().err
-    params, config, names = load_model(model)
+    params, config, names, _ = load_model(model)
     data = blobs(inputs=784, seed=len("fashion_mnist"))
     _, share = evaluate(params, data.x_val, data.y_val, loss=config.loss, **config.prediction)
     assert share == pytest.approx(max(float(row[4]) for row in whole), abs=1e-3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.data import pictures
+from helpers.data import CLASS_NAMES, pictures
 from helpers.data.pictures import prepare, read_picture
 from tests.support.datasets import sample_arrays
 from tests.support.photographs import WAYS, photograph
@@ -20,7 +20,7 @@ def test_photographs_become_the_images_again(dataset, way):
     for image in images:
         file = io.BytesIO()
         photograph(image, way, rng).save(file, "jpeg")
-        pixels, steps = prepare(read_picture(file), digits=dataset == "mnist")
+        pixels, steps = prepare(read_picture(file), CLASS_NAMES[dataset])
         assert (pixels.shape, pixels.dtype) == ((784,), np.float32)
         assert steps[0] == "inverted"
         assert 0 <= pixels.min() < 0.01 < pixels.max() <= 1
@@ -72,7 +72,7 @@ def test_digits_have_twenty_pixels_around_their_centre_of_mass():
     grey = np.zeros((100, 100), np.float32)
     grey[20:80, 40:44] = 255  # a one with a long foot
     grey[74:80, 40:80] = 255
-    pixels, steps = prepare(grey, digits=True)
+    pixels, steps = prepare(grey, "0123456789")
     image = pixels.reshape(28, 28)
     assert steps == ["cropped to 40 × 60", "scaled to 13 × 20"]
     lit = np.flatnonzero(image.any(axis=1))

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -197,11 +198,14 @@ def test_checkpoint_of_running_training_is_refused(data, file):
     model_train(data, **values, checkpoint=file, resume=True)
 
 
+def trained_on(class_names):
+    return SimpleNamespace(class_names=class_names, name="data")
+
+
 @pytest.fixture
 def model(tmp_path):
-    save_model(
-        tmp_path / "a.model", intial_weights(1, 2, inputs=4, classes=3), Config(num_layers=1, hidden_size=2), "abc"
-    )
+    params, config = intial_weights(1, 2, inputs=4, classes=3), Config(num_layers=1, hidden_size=2)
+    save_model(tmp_path / "a.model", params, config, trained_on("abc"))
     return tmp_path / "a.model"
 
 
@@ -209,12 +213,12 @@ def model(tmp_path):
 def test_model_round_trip(tmp_path, dtype):
     params = intial_weights(2, [5, 4], inputs=9, classes=3, seed=3, dtype=dtype)
     config = Config(num_layers=2, hidden_size=(5, 4), activation="tanh", flip_probability=0.5, learning_rate=0.1 + 0.2)
-    save_model(tmp_path / "a.model", params, config, ("x", "y", "ö"))
-    loaded, loaded_config, names = load_model(tmp_path / "a.model")
+    save_model(tmp_path / "a.model", params, config, trained_on(("x", "y", "ö")))
+    loaded, loaded_config, names, name = load_model(tmp_path / "a.model")
     np.testing.assert_array_equal(loaded.theta, params.theta)
     assert loaded.theta.dtype == dtype
     assert loaded.sizes == [9, 5, 4, 3]
-    assert (loaded_config, names) == (config, ["x", "y", "ö"])
+    assert (loaded_config, names, name) == (config, ["x", "y", "ö"], "data")
 
 
 def test_model_loads_where_another_rule_is_not_registered(model, monkeypatch):
@@ -223,9 +227,9 @@ def test_model_loads_where_another_rule_is_not_registered(model, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setitem(OPTIMIZERS, "own", own)
-        params, config, names = load_model(model)
+        params, config, names, _ = load_model(model)
         assert config.rho is None
-        save_model(model, params, config, names)
+        save_model(model, params, config, trained_on(names))
     assert load_model(model)[1] == Config(num_layers=1, hidden_size=2)
 
 

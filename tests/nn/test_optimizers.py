@@ -113,7 +113,7 @@ def test_optimizer_defaults():
     }  # fmt: skip
     assert {name: hyperparameters(rule) for name, rule in OPTIMIZERS.items()} == defaults
     assert sorted(TABLE) == sorted(OPTIMIZERS)
-    assert OPTIMIZERS["Adam"] is OPTIMIZERS.get("Adam") is optimizers.adam
+    assert OPTIMIZERS["Adam"] is optimizers.adam
     assert "Adam" in OPTIMIZERS
 
 

@@ -19,7 +19,7 @@ from helpers.lesson.figures.data import (
 )  # fmt: skip
 from helpers.lesson.figures.evaluation import confusion_matrix
 from helpers.lesson.figures.network import (
-    activation_functions, layer_graph, layer_scales, loss_functions, network_diagram,
+    activation_functions, decision_regions, layer_graph, layer_scales, loss_functions, network_diagram,
 )  # fmt: skip
 from helpers.lesson.figures.search import hyperparameter_importance, parallel_coordinates, trial_history
 from helpers.lesson.figures.training import (

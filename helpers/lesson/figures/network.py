@@ -3,10 +3,12 @@
 import itertools
 
 import numpy as np
+from matplotlib.colors import ListedColormap
 from matplotlib.patches import Ellipse, FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
 from helpers.lesson.figures import style
+from helpers.nn.network import forward_propagation
 
 
 def network_diagram(sizes, title):
@@ -42,10 +44,13 @@ def network_diagram(sizes, title):
 def layer_graph(title):
     """Draw the computational graph of one layer: forward propagation above, backward propagation below."""
     alt = "Graph of one layer. Forward: H of the layer before, times W plus b, gives A; f gives H. Backward: dH, times "
-    alt += "the derivative of f, gives dA; times W transposed it gives dH of the layer before; dA also gives dW and db"
+    alt += (
+        "the derivative of f, gives dA; times W transposed it gives dH of the layer before. The stored H of the layer "
+    )
+    alt += "before and dA give dW; dA gives db"
     forward, backward = style.BLUE, style.ORANGE
     with style.figure(size=(8.5, 5), title=title, alt=alt) as (_, axis):
-        axis.set(xlim=(-0.75, 7.75), ylim=(-2.35, 2.0), aspect="equal")
+        axis.set(xlim=(-1.25, 7.75), ylim=(-2.35, 2.0), aspect="equal")
         axis.set_axis_off()
 
         def box(x, y, text, colour, width=1.3):
@@ -67,10 +72,43 @@ def layer_graph(title):
         arrow((2.8, -0.35), (0.7, -0.35), backward, r"$\times\, W_k^\top$")
         arrow((3.2, -0.75), (1.9, -1.55), backward)
         arrow((3.8, -0.75), (5.1, -1.55), backward)
+        stored = {"arrowstyle": "-|>,head_width=0.3", "color": forward, "lw": 2, "linestyle": "--"}
+        axis.annotate("", (0.1, -1.95), (-0.7, 1.1), arrowprops=stored | {"connectionstyle": "arc3,rad=0.35"})
+        axis.text(-1.2, -1.55, "stored", color=forward, fontsize=14)
         box(1.65, -1.95, r"$dW_k = H_{k-1}^\top\, dA_k$", backward, width=3.0)
         box(5.35, -1.95, r"$db_k = \sum_n dA_k$", backward, width=3.0)
         axis.text(-0.65, 1.75, "forward", color=forward, va="bottom", fontsize=14)
         axis.text(-0.65, 0.2, "backward", color=backward, va="bottom", fontsize=14)
+
+
+def decision_regions(networks, X, labels, title):
+    """Plot what ReLU networks with one hidden layer, ``{name: Params}``, predict in the plane, two in a row.
+
+    `X` (N, 2) are the training points in the square from −1.2 to 1.2, `labels` (N,) their classes, at most six. A grey
+    line is where a hidden unit is zero: on one side of it the unit is active.
+    """
+    ends, colours = np.array([-1.2, 1.2]), np.array(style.COLOURS[:6])
+    x, y = np.meshgrid(np.linspace(*ends, 200), np.linspace(*ends, 200))
+    alt = f"Maps of the predicted classes in the plane, with the lines of the hidden units: {style.sentence(networks)}"
+    shape = {"rows": -(-len(networks) // 2), "columns": 2, "squeeze": False, "sharex": True, "sharey": True}
+    with style.figure(**shape, size=(7.5, 3.8 * shape["rows"]), title=title, alt=alt) as (_, axes):
+        for axis, (name, params) in zip(axes.flat, networks.items(), strict=False):
+            predicted = [
+                forward_propagation(params, Z, "ReLU")[-1].argmax(axis=1)
+                for Z in (np.stack([x, y], -1).reshape(-1, 2), X)
+            ]
+            W, b = params.layers[0]
+            axis.imshow(
+                predicted[0].reshape(x.shape), cmap=ListedColormap(colours), vmin=0, vmax=5, alpha=0.35,
+                extent=(*ends, *ends), origin="lower", interpolation="nearest",
+            )  # fmt: skip
+            for (u, v), c in zip(W.T, b, strict=True):  # u x + v y + c = 0
+                line = (ends, -(c + u * ends) / v) if abs(v) > abs(u) else (-(c + v * ends) / u, ends)
+                axis.plot(*line, color="dimgrey", linewidth=0.7)
+            axis.scatter(*X.T, c=colours[labels], s=14, edgecolors="white", linewidths=0.4, zorder=3)
+            axis.set(xlim=ends, ylim=ends, aspect="equal", xticks=[], yticks=[])
+            axis.set_title(f"{name}: {np.mean(predicted[1] == labels):.0%} correct", fontsize=style.SMALL)
+            axis.grid(visible=False)
 
 
 def activation_functions(activations, title):
