@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from helpers.experiment.checks import check_path
-from helpers.experiment.config import Config
+from helpers.experiment.config import Config, hyperparameters
 from helpers.files import locked, read_archive, write_archive
 from helpers.nn.network import Params, count_params, layer_sizes
-from helpers.nn.optimizers import state_names
+from helpers.nn.optimizers import OPTIMIZERS, state_names
 
 
 def save_model(path, params, config, data):
@@ -55,8 +55,7 @@ def load_model(path):
     """
     metadata, arrays = read_archive(path, "model")
     try:
-        # None is left out: it may belong to an update rule that this process does not have
-        config = Config(**{name: value for name, value in metadata["config"].items() if value is not None})
+        config = stored_config(metadata["config"])
         names = [str(name) for name in metadata["class_names"]]
         sizes = layer_sizes(config.num_layers, config.hidden_size, arrays["W_1"].shape[0], len(names))
         params = Params(np.zeros(count_params(sizes), arrays["W_1"].dtype), sizes)
@@ -69,6 +68,16 @@ def load_model(path):
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ValueError(f"{path} does not hold a network: {error}") from None
     return params, config, names, str(metadata.get("data", ""))
+
+
+def stored_config(values):
+    """Return the Config of these values; their update rule need not be known here, as predictions do not need it."""
+    checked = {name: value for name, value in values.items() if value is not None and name in hyperparameters()}
+    if values["optimizer"] not in OPTIMIZERS:
+        del checked["optimizer"]
+    config = Config(**checked)
+    vars(config).update(optimizer=values["optimizer"])
+    return config
 
 
 def fingerprint(data):

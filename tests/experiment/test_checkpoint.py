@@ -230,7 +230,11 @@ def test_model_loads_where_another_rule_is_not_registered(model, monkeypatch):
         params, config, names, _ = load_model(model)
         assert config.rho is None
         save_model(model, params, config, trained_on(names))
+        own_config = Config(num_layers=1, hidden_size=2, activation="tanh", optimizer="own")
+        save_model(model.with_name("own.model"), params, own_config, trained_on(names))
     assert load_model(model)[1] == Config(num_layers=1, hidden_size=2)
+    config = load_model(model.with_name("own.model"))[1]
+    assert (config.optimizer, config.prediction) == ("own", own_config.prediction)
 
 
 @pytest.mark.parametrize(

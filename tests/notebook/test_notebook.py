@@ -65,7 +65,25 @@ def test_metadata_contain_nothing_specific_to_one_run():
     assert set(NOTEBOOK["metadata"]) <= {"kernelspec", "language_info"}
     assert NOTEBOOK["metadata"]["kernelspec"]["name"] == "python3"
     assert not [cell for cell in CODE if set(cell["metadata"]) - {"tags"}]
-    assert {tag for cell in CODE for tag in cell["metadata"].get("tags", [])} == {"nbval-ignore-output"}
+    assert {tag for cell in CELLS for tag in cell["metadata"].get("tags", [])} == {"nbval-ignore-output", "depth"}
+
+
+def test_what_goes_deeper_is_marked_and_tagged():
+    """A passage: its text, the code that follows, and solutions."""
+    depth = False
+    for cell in CELLS[1:]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and "Solution</summary>" not in text:
+            depth = "◇" in text
+        assert depth == ("depth" in cell["metadata"].get("tags", []))
+    assert 60 <= sum("depth" in cell["metadata"].get("tags", []) for cell in CELLS) <= len(CELLS) - 60
+
+
+def test_notebook_stays_short():
+    """Formulas and what is folded away do not count."""
+    text = re.sub(r"<details>.*?</details>|\$\$?.*?\$\$?", " ", "\n".join(TEXT), flags=re.DOTALL)
+    assert len(re.findall(r"[A-Za-z]{2,}|\d+", text)) <= 6000
+    assert len(CELLS) <= 200
 
 
 FIGURES = [output for output in OUTPUTS if "image/png" in output.get("data", {})]
@@ -81,22 +99,31 @@ def test_outputs_contain_no_widget_and_no_progress_bar():
     assert occurrences("it/s]") == 0
 
 
-def test_code_and_listings_have_at_most_100_columns():
+def test_code_and_listings_have_at_most_88_columns():
     listings = [output["data"]["text/markdown"] for output in OUTPUTS if "text/markdown" in output.get("data", {})]
     shown = ["".join(cell["source"]) for cell in CODE] + ["".join(listing) for listing in listings]
     assert len(listings) >= 12
-    assert not [line for text in shown for line in text.splitlines() if len(line) > 100]
+    assert not [line for text in shown for line in text.splitlines() if len(line) > 88]
 
 
-def test_the_command_of_the_readme_removes_the_solutions(tmp_path, monkeypatch):
+def test_the_commands_of_the_readme_leave_cells_out(tmp_path, monkeypatch):
+    """One the solutions, the other what goes deeper. (That the rest runs alone is tested in test_sections.py.)"""
     from nbconvert.nbconvertapp import NbConvertApp
 
     monkeypatch.chdir(ROOT)
-    [command] = re.findall(r"^jupyter nbconvert (.+)$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
-    converter = NbConvertApp()
-    converter.initialize([*shlex.split(command), "--output-dir", str(tmp_path)])
-    converter.start()
-    cells = json.loads((tmp_path / "handout.ipynb").read_text("utf-8"))["cells"]
-    solutions = [text for text in TEXT if "Solution</summary>" in text]
-    assert len(cells) == len(CELLS) - len(solutions)
-    assert not [cell for cell in cells if "".join(cell["source"]) in solutions]
+    lines = re.findall(r"^jupyter nbconvert (.+)$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    for line in lines:
+        NbConvertApp.clear_instance()
+        converter = NbConvertApp.instance()
+        converter.initialize([*shlex.split(line.removesuffix(" --execute")), "--output-dir", str(tmp_path)])
+        converter.start()
+    NbConvertApp.clear_instance()
+    kept = {
+        path.stem: ["".join(cell["source"]) for cell in json.loads(path.read_text("utf-8"))["cells"]]
+        for path in tmp_path.iterdir()
+    }
+    texts = [("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in CELLS]
+    assert kept == {
+        "handout": [text for text, _ in texts if "Solution</summary>" not in text],
+        "essentials": [text for text, tags in texts if "depth" not in tags],
+    }

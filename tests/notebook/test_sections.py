@@ -15,7 +15,7 @@ import helpers.data
 from tests.support.datasets import sample_arrays
 helpers.data.load_raw = lambda dataset, allow_sample: (*sample_arrays(dataset), "sample")
 from helpers.recipes import RECIPES
-RECIPES["fast"].hyperparameters["epochs"] = 10  # section 10 takes this recipe; the sample needs no 75 epochs to run it
+RECIPES["fast"].hyperparameters["epochs"] = 10  # section 11 takes this recipe; the sample needs no 75 epochs to run it
 """
 STOP = """
 import signal
@@ -31,18 +31,20 @@ Recording.step = step
 
 
 def sections():
-    """Return ``{number: [source of each code cell]}``."""
-    result, number = {}, 0
+    """Return ``{number: [source of each code cell]}`` for the whole notebook, and for what does not go deeper."""
+    whole, essential, number = {}, {}, 0
     for cell in CELLS:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown" and source.startswith(f"## {number + 1} "):
             number += 1
         elif cell["cell_type"] == "code":
-            result.setdefault(number, []).append(source)
-    return result
+            whole.setdefault(number, []).append(source)
+            if "depth" not in cell["metadata"].get("tags", []):
+                essential.setdefault(number, []).append(source)
+    return whole, essential
 
 
-SECTIONS = sections()
+SECTIONS, ESSENTIAL = sections()
 TRAINING = [
     number
     for number, cells in SECTIONS.items()
@@ -50,9 +52,9 @@ TRAINING = [
 ]
 
 
-def run_section(number, folder, prelude=""):
-    """Run the section's cells in a process of their own, in another folder, without any data set but the sample."""
-    code = "\n".join([SAMPLE, prelude, *SECTIONS[number]])
+def run_cells(cells, folder, prelude=""):
+    """Run cells in a process of their own, in another folder, without any data set but the sample."""
+    code = "\n".join([SAMPLE, prelude, *cells])
     environment = os.environ | {"MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)}
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -67,27 +69,44 @@ def run_section(number, folder, prelude=""):
     return result.stdout
 
 
-def test_there_are_thirteen_sections():
-    assert list(SECTIONS) == list(range(1, 14))
+def test_there_are_twelve_sections():
+    assert list(SECTIONS) == list(range(1, 13))
+    assert list(ESSENTIAL) == [1, 2, 3, 4, 5, 6, 7, 8, 10]
 
 
-@pytest.mark.parametrize("number", SECTIONS)
-def test_section_imports_what_it_uses(number):
-    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "-"]  # undefined names
-    code = "\n".join(SECTIONS[number])
-    result = subprocess.run(command, input=code, capture_output=True, encoding="utf-8", timeout=60, check=False)
+def test_sections_import_what_they_use(tmp_path):
+    """Each section, and each without what goes deeper."""
+    for name, parts in (("whole", SECTIONS), ("essential", ESSENTIAL)):
+        for number, cells in parts.items():
+            (tmp_path / f"{name}_{number}.py").write_text("\n".join(cells), "utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--isolated",
+        "--select",
+        "F821",
+        str(tmp_path),
+    ]  # undefined names
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SECTIONS)
 def test_section_runs_alone_on_the_sample(number, tmp_path):
-    output = run_section(number, tmp_path)
-    assert ("(sample)" in output) == (number not in (2, 13))
+    output = run_cells(SECTIONS[number], tmp_path)
+    assert ("(sample)" in output) == (number != 2)
+
+
+@pytest.mark.slow
+def test_the_essentials_run_alone_on_the_sample(tmp_path):
+    assert "(sample)" in run_cells([cell for cells in ESSENTIAL.values() for cell in cells], tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", TRAINING)
 def test_section_runs_to_its_end_after_the_stop_button(number, tmp_path):
     """Each training is stopped in its first epoch."""
-    run_section(number, tmp_path, STOP)
+    run_cells(SECTIONS[number], tmp_path, STOP)

@@ -111,6 +111,7 @@ def panels(curves, title, source, *, xlabel, columns=2, logarithmic=(), height=2
             axis.set(ylabel=label, yscale="log" if label in logarithmic else "linear")
         for axis in axes[-1]:
             axis.set_xlabel(xlabel)
+            axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
         handles = {line.get_label(): line for axis in axes.flat for line in axis.get_lines()}
         fig.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=3, columnspacing=1.4)
 
