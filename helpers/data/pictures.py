@@ -71,16 +71,30 @@ def prepare(grey, class_names=()):
         steps.append("inverted")
     if grey.shape == (SIZE, SIZE):
         return (grey / 255).reshape(-1).astype(np.float32), steps
-    factor = max(1.0, max(grey.shape) / LARGEST)
-    light = without_background(scaled(grey, LARGEST) if factor > 1 else grey)
-    rows, columns = (np.flatnonzero(light.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        raise ValueError("nothing in it stands out from the background")
-    light = light[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    light, factor = cut_out(grey)
     steps.append(f"cropped to {light.shape[1] * factor:.0f} × {light.shape[0] * factor:.0f}")
     small = scaled(light, 20 if digits else SIZE) / np.float32(255)
     steps.append(f"scaled to {small.shape[1]} × {small.shape[0]}")
     return placed(small, by_mass=digits).reshape(-1), steps
+
+
+def cut_out(grey, closer=True):
+    """Return the light object, cropped and on black, and the number of pixels of the picture that one of its pixels is.
+
+    A picture that is scaled down is looked at a second time, closer, so that a small object keeps its details.
+    """
+    factor = max(1.0, max(grey.shape) / LARGEST)
+    light = without_background(scaled(grey, LARGEST) if factor > 1 else grey)
+    sides = [np.flatnonzero(light.any(axis=axis)) for axis in (1, 0)]
+    if not len(sides[0]):
+        raise ValueError("nothing in it stands out from the background")
+    box = [(side[0], side[-1] + 1) for side in sides]
+    free = min(min(start, length - stop) for (start, stop), length in zip(box, light.shape, strict=True))
+    margin = max(stop - start for start, stop in box) // 10
+    if closer and factor > 1 and 0 < margin <= free:
+        near = [slice(int((start - margin) * factor), int((stop + margin) * factor)) for start, stop in box]
+        return cut_out(grey[tuple(near)], closer=False)
+    return light[tuple(slice(*side) for side in box)], factor
 
 
 def without_background(grey):

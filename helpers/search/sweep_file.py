@@ -22,7 +22,10 @@ DISTRIBUTIONS = {  # the keys that each requires
 }  # fmt: skip
 KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap")
 MAX_CHARACTERS, MAX_GRID = 100_000, 1_000_000
-WANDB_KEYS = ("program", "command", "project", "entity", "name", "description")
+WANDB_KEYS = (
+    "program", "command", "project", "entity", "name", "description", "apiVersion", "kind", "controller", "job",
+    "image_uri",
+)  # fmt: skip
 SUBKEYS = {
     "metric": ("name", "goal", "target"), "early_terminate": ("type", "min_iter", "max_iter", "s", "eta", "strict"),
 }  # fmt: skip

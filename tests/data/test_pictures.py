@@ -28,6 +28,15 @@ def test_photographs_become_the_images_again(dataset, way):
     assert np.median(likeness) > 0.85
 
 
+def test_a_small_object_in_a_large_picture_keeps_its_details():
+    """It is looked at closer: columns of 4 pixels, light and dark in turn, stay apart."""
+    grey = np.zeros((1200, 900), np.float32)
+    grey[500:612, 400:512] = np.where(np.arange(112) % 8 < 4, 250, 100)
+    pixels, steps = prepare(grey)
+    assert steps == ["cropped to 112 × 112", "scaled to 28 × 28"]
+    np.testing.assert_allclose(pixels.reshape(28, 28)[5], np.where(np.arange(28) % 2, 100, 250) / 255, atol=0.02)
+
+
 def boot(size=(40, 60), value=200):
     """A light rectangle on black, 10 × 30 pixels, not in the middle."""
     grey = np.zeros(size, np.uint8)

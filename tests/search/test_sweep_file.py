@@ -1,14 +1,16 @@
 """Sweep files: the project's own is read completely, and errors in others are named."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from helpers.search.sweep_file import read_sweep
+from helpers.search.sweep_file import DISTRIBUTIONS, read_sweep
 from helpers.train import read_arguments
 
-SWEEP = Path(__file__).parents[2] / "sweep.yaml"
+ROOT = Path(__file__).parents[2]
+SWEEP = ROOT / "sweep.yaml"
 GOOD = {
     "method": "random",
     "metric": {"name": "val_accuracy", "goal": "maximize"},
@@ -119,6 +121,67 @@ def test_all_problems_are_named_at_once_with_what_was_meant(tmp_path):
         assert f"  - parameters.{name} is an unknown hyperparameter; did you mean {meant}?" in lines
     for words in ("method='hyper'", "did you mean val_accuracy?", "run_cap='many'", "epochs=0", "epochs='ten'"):
         assert sum(words in line for line in lines) == 1
+
+
+MORE_NAMES = {
+    "learningRate": "learning_rate", "optimiser": "optimizer", "layers": "num_layers", "units": "hidden_size",
+    "activation_fn": "activation", "l2_reg": "weight_decay", "loss_fn": "loss", "max_epochs": "epochs",
+    "hidden_units": "hidden_size", "step_size": "learning_rate", "alpha": "learning_rate", "nhl": "num_layers",
+    "sz": "hidden_size", "mini_batch_size": "batch_size", "ep": "epochs", "act": "activation", "wi": "weight_init",
+    "reg": "weight_decay", "criterion": "loss", "beta_2": "beta2", "eps": "epsilon", "gamma": "momentum",
+    "activations": "activation", "epoch": "epochs", "Learning Rate": "learning_rate", "Batch-Size": "batch_size",
+    "Epochs": "epochs", "num_neurons": "hidden_size", "hidden_layer_sizes": "hidden_size", "dropout_rate": "dropout",
+    "random_state": "seed", "lambda": "weight_decay", "n_hidden_layers": "num_layers", "bs": "batch_size",
+    "wd": "weight_decay", "val_acc": "val_accuracy", "validation_accuracy": "val_accuracy", "accuracy": "val_accuracy",
+    "Val/Accuracy": "val_accuracy", "valid_acc": "val_accuracy", "validation_loss": "val_loss",
+}  # fmt: skip
+
+
+def test_sweep_files_of_other_people_need_one_round_at_most():
+    """Each is accepted, or one message names what is unknown in it; with the right names it is accepted."""
+    known, right, unknown, accepted = NAMES | MORE_NAMES, 0, 0, 0
+    for content in yaml.safe_load_all(Path(__file__).with_name("sweep_files.yaml").read_text("utf-8")):
+        names = [*content["parameters"], content.get("metric", {}).get("name")]
+        wrong = [name for name in names if name in known]
+        try:
+            read_sweep(content)
+            accepted += 1
+        except ValueError as error:
+            lines = str(error).splitlines()
+            for name in wrong:
+                (line,) = [line for line in lines if f"{name} is an unknown" in line]
+                right += f"did you mean {known[name]}?" in line
+        unknown += len(wrong)
+        content["parameters"] = {known.get(name, name): value for name, value in content["parameters"].items()}
+        if "metric" in content:
+            content["metric"]["name"] = known.get(content["metric"]["name"], content["metric"]["name"])
+        assert read_sweep(content).parameters
+    assert accepted >= 7
+    assert right >= 0.9 * unknown
+    assert unknown >= 50
+
+
+# The keys of W&B's JSON schema of a sweep (github.com/wandb/sweeps, config/schema.json)
+SCHEMA = {
+    "": "apiVersion kind controller description program job image_uri entity project method command name run_cap "
+    "metric early_terminate parameters",
+    "metric.": "name goal target impute impute_while_running",
+    "early_terminate.": "type max_iter min_iter s eta strict",
+    "parameters.NAME.": "value values min max q mu sigma a b probabilities distribution parameters",
+}
+
+
+def test_table_has_every_key_of_wandb():
+    table, prefix = set(), ""
+    for row in (ROOT / "helpers/search/README.md").read_text("utf-8").splitlines():
+        if row.startswith("| `"):
+            for name in re.findall(r"`([^`]+)`", row.split("|")[1]):
+                prefix = name.rpartition(".")[0] if "." in name or row.startswith(f"| `{name}`") else prefix
+                table.add(name if "." in name or not prefix else f"{prefix}.{name}")
+    for prefix, names in SCHEMA.items():
+        missing = {prefix + name for name in names.split()} - table
+        assert missing <= {"metric", "early_terminate", "parameters"}  # which have rows for their keys
+    assert set(DISTRIBUTIONS) <= set(re.findall(r"`(\w+)`", (ROOT / "helpers/search/README.md").read_text("utf-8")))
 
 
 def test_fingerprint_depends_only_on_what_is_searched():
