@@ -47,22 +47,22 @@ def save_image(pixels, path):
         Image.fromarray(np.round(255 * pixels.reshape(28, 28)).astype(np.uint8)).save(file, "png")
 
 
-def print_test_scores(path, allow_sample):
+def print_test_scores(path, model, allow_sample):
     """Print accuracy, and macro averages of precision, recall and F1 score of a network on the test set of its data."""
-    from helpers.data import CLASS_NAMES, load_data  # slow to import
+    from helpers.data import CLASS_NAMES, TITLES, load_data  # slow to import
     from helpers.experiment import metrics
 
-    params, config, names, trained_on = load_model(path)
+    params, config, names, trained_on = model
     dataset = next((dataset for dataset, classes in CLASS_NAMES.items() if classes == tuple(names)), None)
     if dataset is None:
         known = " or ".join(CLASS_NAMES)
         raise ValueError(f"--test needs a network for the classes of {known}; the network in {path} has {names}")
     data = load_data(dataset, allow_sample=allow_sample)
     if trained_on and trained_on.removesuffix(" (sample)") != data.name.removesuffix(" (sample)"):
-        raise ValueError(
-            f"the network in {path} was trained on {trained_on}, which may contain test images of {data.name}: set "
-            "DATASETS_DIR to the data that it was trained on, or unset it"
-        )
+        remedy = "set DATASETS_DIR to the data that it was trained on, or unset it"
+        if not trained_on.startswith(TITLES[dataset]):
+            remedy = "--test needs a network that was trained on a published data set"
+        raise ValueError(f"the network in {path} was trained on {trained_on}, and this is {data.name}: {remedy}")
     Y_hat = metrics.predict(params, data.x_test, **config.prediction)
     scores = metrics.per_class_scores(Y_hat, data.y_test, names).loc["macro avg"]
     print(f"{data.name}: test accuracy {metrics.accuracy(Y_hat, data.y_test):.4f}")
@@ -86,9 +86,9 @@ def main(arguments=None):
     if not (args.pictures or args.test):
         parser.error("nothing to do: name at least one picture, or add --test")
     try:
-        params, config, names, _ = load_model(args.model)
+        params, config, names, _ = model = load_model(args.model)
         if args.test:
-            print_test_scores(args.model, args.allow_sample)
+            print_test_scores(args.model, model, args.allow_sample)
         inputs = params.layers[0][0].shape[0]
         if args.pictures and inputs != 784:
             raise ValueError(f"{args.model} holds a network of {inputs} inputs; an image has 784 pixels")

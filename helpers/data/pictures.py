@@ -7,12 +7,13 @@ on a bright background that is not even, somewhere, at any size. `prepare` does 
 """
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 SIZE = 28  # pixels
-LARGEST = 280  # pixels: a larger picture is scaled to this first, which removes noise and takes less time
+LARGEST = 280  # pixels: what is larger is scaled to this first, which removes noise and takes less time
 CONTRAST = 12  # of 255: the least by which an object stands out from the background
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic")
 
@@ -81,7 +82,8 @@ def prepare(grey, class_names=()):
 def cut_out(grey, closer=True):
     """Return the light object, cropped and on black, and the number of pixels of the picture that one of its pixels is.
 
-    A picture that is scaled down is looked at a second time, closer, so that a small object keeps its details.
+    Where a picture is scaled down and has background around the object, it is looked at a second time, closer, so that
+    a small object keeps its details. If noise, of which more is seen there, hides the object, the first look counts.
     """
     factor = max(1.0, max(grey.shape) / LARGEST)
     light = without_background(scaled(grey, LARGEST) if factor > 1 else grey)
@@ -90,10 +92,14 @@ def cut_out(grey, closer=True):
         raise ValueError("nothing in it stands out from the background")
     box = [(side[0], side[-1] + 1) for side in sides]
     free = min(min(start, length - stop) for (start, stop), length in zip(box, light.shape, strict=True))
-    margin = max(stop - start for start, stop in box) // 10
-    if closer and factor > 1 and 0 < margin <= free:
+    longer = max(stop - start for start, stop in box)
+    margin = max(1, longer // 10)
+    if closer and factor > 1 and margin <= free:
         near = [slice(int((start - margin) * factor), int((stop + margin) * factor)) for start, stop in box]
-        return cut_out(grey[tuple(near)], closer=False)
+        with suppress(ValueError):
+            found = cut_out(grey[tuple(near)], closer=False)
+            if max(found[0].shape) * found[1] > 0.9 * longer * factor:
+                return found
     return light[tuple(slice(*side) for side in box)], factor
 
 

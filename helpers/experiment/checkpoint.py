@@ -72,11 +72,12 @@ def load_model(path):
 
 def stored_config(values):
     """Return the Config of these values; their update rule need not be known here, as predictions do not need it."""
-    checked = {name: value for name, value in values.items() if value is not None and name in hyperparameters()}
-    if values["optimizer"] not in OPTIMIZERS:
-        del checked["optimizer"]
-    config = Config(**checked)
-    vars(config).update(optimizer=values["optimizer"])
+    given = {name: value for name, value in values.items() if value is not None}  # None: of another rule
+    if values["optimizer"] in OPTIMIZERS:
+        return Config(**given)
+    known = {*hyperparameters()} - {"optimizer"}
+    config = Config(**{name: value for name, value in given.items() if name in known})
+    vars(config).update(values, hidden_size=config.hidden_size)
     return config
 
 

@@ -9,6 +9,7 @@ import functools
 import inspect
 import math
 from dataclasses import replace
+from numbers import Real
 from types import SimpleNamespace
 
 import numpy as np
@@ -52,15 +53,15 @@ def check(compare):
 
 def compare(question, guess, measured, within=0.0):
     """Print a guess beside what was measured: a number, from which it may differ by `within`, or a name."""
-    number = isinstance(measured, (int, float))
+    number = isinstance(measured, Real)
     text = f"{measured:.2f}" if number else str(measured)
     if guess is ...:
         print(f"{question}: {text}. You made no guess.")
         return
     if number:
-        close = isinstance(guess, (int, float)) and abs(guess - measured) <= within
+        close = isinstance(guess, Real) and abs(guess - measured) <= within
     else:
-        close = str(guess).lower() == measured.lower()
+        close = str(guess).lower() == str(measured).lower()
     GUESSES[question] = close
     print(f"{question}: {text}. You guessed {guess}: {'close' if close else 'a surprise'}.")
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from helpers.experiment.config import hyperparameters
 
-TREES = 50  # of each random forest
+TREES, REPEATS = 50, 10  # of each random forest, and permutations of each hyperparameter
 SCORING = "neg_mean_squared_error"  # R² is not defined for a single held-out trial
 
 
@@ -55,7 +55,7 @@ def importance(results, metric="val_accuracy"):
     for fitted, held_out in KFold(min(5, len(codes)), shuffle=True, random_state=0).split(codes):
         forest = RandomForestRegressor(TREES, random_state=0).fit(codes.iloc[fitted], results[metric].iloc[fitted])
         part = codes.iloc[held_out], results[metric].iloc[held_out]
-        permuted = permutation_importance(forest, *part, n_repeats=10, random_state=0, scoring=SCORING)
+        permuted = permutation_importance(forest, *part, n_repeats=REPEATS, random_state=0, scoring=SCORING)
         folds.append(permuted.importances_mean)
     degradation = np.mean(folds, axis=0).clip(min=0)  # below 0 by chance
     importances = pd.Series(degradation / (degradation.sum() or 1), values.columns, name="importance")

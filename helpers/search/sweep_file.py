@@ -24,7 +24,7 @@ KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap")
 MAX_CHARACTERS, MAX_GRID = 100_000, 1_000_000
 WANDB_KEYS = (
     "program", "command", "project", "entity", "name", "description", "apiVersion", "kind", "controller", "job",
-    "image_uri",
+    "image_uri", "scheduler",
 )  # fmt: skip
 SUBKEYS = {
     "metric": ("name", "goal", "target"), "early_terminate": ("type", "min_iter", "max_iter", "s", "eta", "strict"),

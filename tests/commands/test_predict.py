@@ -148,7 +148,7 @@ def test_test_refuses_data_of_another_release(model, sample, monkeypatch, capsys
     with pytest.raises(SystemExit, match="2"):
         command.main([str(model), "--test"])
     said = capsys.readouterr()
-    assert "was trained on Fashion-MNIST (sample), which may contain test images of Fashion-MNIST (Kagg" in said.err
+    assert "was trained on Fashion-MNIST (sample), and this is Fashion-MNIST (Kaggle's CSV): set DATASETS" in said.err
     assert not said.out
     monkeypatch.setattr("helpers.data.load_data", lambda dataset, allow_sample: replace(sample, name="Fashion-MNIST"))
     assert command.main([str(model), "--test"]) == 0

@@ -1,6 +1,7 @@
 """Pictures as people have them become images as those of the data sets."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -35,6 +36,18 @@ def test_a_small_object_in_a_large_picture_keeps_its_details():
     pixels, steps = prepare(grey)
     assert steps == ["cropped to 112 × 112", "scaled to 28 × 28"]
     np.testing.assert_allclose(pixels.reshape(28, 28)[5], np.where(np.arange(28) % 2, 100, 250) / 255, atol=0.02)
+
+
+def test_a_faint_object_in_noise_is_found(monkeypatch):
+    """By the first look alone, if the noise hides it from the second one."""
+    grey = np.random.default_rng(0).normal(190, 20, (1600, 1200))
+    grey[600:1000, 500:700] -= 40
+    looks = [pictures.without_background, pictures.without_background, pictures.without_background, np.zeros_like]
+    monkeypatch.setattr(pictures, "without_background", lambda grey: looks.pop(0)(grey))
+    for _ in range(2):
+        _, steps = prepare(np.clip(grey, 0, 255).astype(np.float32))
+        width, height = map(int, re.fullmatch(r"cropped to (\d+) × (\d+)", steps[1]).groups())
+        assert (width, height) == (pytest.approx(200, abs=20), pytest.approx(400, abs=20))
 
 
 def boot(size=(40, 60), value=200):

@@ -234,7 +234,8 @@ def test_model_loads_where_another_rule_is_not_registered(model, monkeypatch):
         save_model(model.with_name("own.model"), params, own_config, trained_on(names))
     assert load_model(model)[1] == Config(num_layers=1, hidden_size=2)
     config = load_model(model.with_name("own.model"))[1]
-    assert (config.optimizer, config.prediction) == ("own", own_config.prediction)
+    assert config.prediction == own_config.prediction
+    assert (config.optimizer, config.rho, config.beta1) == ("own", 0.5, None)
 
 
 @pytest.mark.parametrize(

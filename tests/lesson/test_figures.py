@@ -35,7 +35,7 @@ RNG = np.random.default_rng(0)
 Y = np.eye(10)[RNG.integers(0, 10, 30)]
 Y_HAT = RNG.dirichlet(np.ones(10), 30)
 X = RNG.random((30, 784))
-NETWORK = intial_weights(1, 5, inputs=2, classes=3)
+NETWORK, ZEROS = (intial_weights(1, 5, name, inputs=2, classes=3) for name in ("He", "zeros"))
 SCALES = {"sigmoid": {"He": [1, 0.5], "Xavier": [1, 0.1]}, "ReLU": {"He": [1, 1], "Xavier": [1, 0.2]}}
 IMPORTANCES = {
     "all trials": pd.DataFrame({"importance": [0.3, 0.7], "std": [0.1, 0.1]}, ["batch_size", "optimizer"]),
@@ -53,7 +53,7 @@ FIGURES = {  # function: its arguments; T stands for the title
     "activation_functions": (functions.ACTIVATIONS, T),
     "loss_functions": (functions.LOSSES, functions.softmax, T),
     "network_diagram": ([784, 20, 10, 3], T),
-    "decision_regions": ({"a": NETWORK, "b": NETWORK}, RNG.normal(size=(9, 2)), np.arange(9) % 3, T),
+    "decision_regions": ({"a": NETWORK, "b": ZEROS, "c": NETWORK}, RNG.normal(size=(9, 2)), np.arange(9) % 3, T),
     "layer_graph": (T,),
     "layer_scales": (SCALES, SCALES, T, "toys"),
     "optimizer_paths": ({"a": np.ones((5, 2)), "b": np.full((5, 2), 2.0)}, bowl, T),

@@ -161,10 +161,10 @@ def test_sweep_files_of_other_people_need_one_round_at_most():
     assert unknown >= 50
 
 
-# The keys of W&B's JSON schema of a sweep (github.com/wandb/sweeps, config/schema.json)
+# The keys of W&B's JSON schema of a sweep (github.com/wandb/sweeps, src/sweeps/config/schema.json)
 SCHEMA = {
     "": "apiVersion kind controller description program job image_uri entity project method command name run_cap "
-    "metric early_terminate parameters",
+    "metric metrics early_terminate parameters scheduler",
     "metric.": "name goal target impute impute_while_running",
     "early_terminate.": "type max_iter min_iter s eta strict",
     "parameters.NAME.": "value values min max q mu sigma a b probabilities distribution parameters",
@@ -174,6 +174,9 @@ SCHEMA = {
 def test_table_has_every_key_of_wandb():
     table, prefix = set(), ""
     for row in (ROOT / "helpers/search/README.md").read_text("utf-8").splitlines():
+        if row.startswith("| `program`"):
+            ignored = re.findall(r"`(\w+)`", row)
+            assert read_sweep(GOOD | dict.fromkeys(ignored, "x")).ignored == tuple(ignored)
         if row.startswith("| `"):
             for name in re.findall(r"`([^`]+)`", row.split("|")[1]):
                 prefix = name.rpartition(".")[0] if "." in name or row.startswith(f"| `{name}`") else prefix

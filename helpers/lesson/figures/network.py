@@ -92,6 +92,8 @@ def decision_regions(networks, X, labels, title):
     alt = f"Maps of the predicted classes in the plane, with the lines of the hidden units: {style.sentence(networks)}"
     shape = {"rows": -(-len(networks) // 2), "columns": 2, "squeeze": False, "sharex": True, "sharey": True}
     with style.figure(**shape, size=(7.5, 3.8 * shape["rows"]), title=title, alt=alt) as (_, axes):
+        for axis in axes.flat[len(networks) :]:
+            axis.set_axis_off()
         for axis, (name, params) in zip(axes.flat, networks.items(), strict=False):
             predicted = [
                 forward_propagation(params, Z, "ReLU")[-1].argmax(axis=1)
@@ -103,6 +105,8 @@ def decision_regions(networks, X, labels, title):
                 extent=(*ends, *ends), origin="lower", interpolation="nearest",
             )  # fmt: skip
             for (u, v), c in zip(W.T, b, strict=True):  # u x + v y + c = 0
+                if not (u or v):
+                    continue
                 line = (ends, -(c + u * ends) / v) if abs(v) > abs(u) else (-(c + v * ends) / u, ends)
                 axis.plot(*line, color="dimgrey", linewidth=0.7)
             axis.scatter(*X.T, c=colours[labels], s=14, edgecolors="white", linewidths=0.4, zorder=3)
