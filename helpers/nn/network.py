@@ -105,7 +105,7 @@ def forward_propagation(params, X, activation, *, masks=None, engine=NUMPY):
     activation : str
         The hidden layers' activation f, a key of ``ACTIVATIONS``, else ValueError.
     masks : list of ndarray or None, optional
-        Dropout masks ``[M_0, …, M_{L-1}]``; layer k + 1 reads H_k ∘ M_k. None: none.
+        Dropout masks ``[M_0, …, M_{L-1}]``, or None; layer k + 1 reads H_k ∘ M_k.
     engine : Engine, optional
         Computes the array operations.
 
@@ -128,7 +128,7 @@ def backward_propagation(
 ):  # fmt: skip
     """Return the gradients of the loss with respect to every parameter.
 
-    dA_L is the loss's derivative. From the last layer on (Rumelhart et al. 1986),
+    dA_L is the loss's derivative. From the last layer back (Rumelhart et al. 1986),
 
     dW_k = (H_{k-1} ∘ M_{k-1})ᵀ dA_k + λ W_k,       db_k = Σ_n dA_k,
     dH_{k-1} = dA_k W_kᵀ ∘ M_{k-1},                 dA_{k-1} = dH_{k-1} ∘ f′(A_{k-1}).

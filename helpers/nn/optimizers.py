@@ -112,7 +112,7 @@ def nadam(
 ):  # fmt: skip
     """m̄ = β₁m/(1−β₁ᵗ⁺¹) + (1−β₁)g/(1−β₁ᵗ);  θ ← θ − η m̄ / (√v̂ + ε)
 
-    Dozat 2016; no β₂ in the numerator, as in Keras and Optax; else like `adam`.
+    Dozat 2016; no β₂ in the numerator, as in Keras and Optax; otherwise as in `adam`.
     """
     m *= beta1
     m += (1 - beta1) * g

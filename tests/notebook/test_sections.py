@@ -79,16 +79,8 @@ def test_sections_import_what_they_use(tmp_path):
     for name, parts in (("whole", SECTIONS), ("essential", ESSENTIAL)):
         for number, cells in parts.items():
             (tmp_path / f"{name}_{number}.py").write_text("\n".join(cells), "utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "ruff",
-        "check",
-        "--isolated",
-        "--select",
-        "F821",
-        str(tmp_path),
-    ]  # undefined names
+    undefined_names = ["check", "--isolated", "--select", "F821"]
+    command = [sys.executable, "-m", "ruff", *undefined_names, str(tmp_path)]
     result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert result.returncode == 0, result.stdout
 
