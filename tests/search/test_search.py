@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from helpers import sweep
 from helpers.search import importance, run, search
@@ -49,6 +51,18 @@ def quick(content, data, **options):
 
 def sqlite(folder):
     return f"sqlite:///{folder / 'a.db'}"
+
+
+@pytest.fixture(autouse=True)
+def no_wait_for_the_disk():
+    """SQLite does not wait until its pages are on the disk, which takes seconds on a busy machine."""
+
+    def connected(connection, _):
+        connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", connected)
+    yield
+    event.remove(Engine, "connect", connected)
 
 
 def points(results):
