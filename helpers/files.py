@@ -85,7 +85,7 @@ def read_archive(path, kind):
     if size > MAX_BYTES:
         raise ValueError(f"{path} has {size:,} bytes; a {kind} of this project has at most {MAX_BYTES:,}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             if archive.zip.testzip() is not None:  # np.load does not check every CRC-32
                 raise zipfile.BadZipFile
             arrays = dict(archive)

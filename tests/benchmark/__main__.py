@@ -1,13 +1,13 @@
 """The benchmark: this project and other libraries train the same networks on the same images, in turn.
 
     pip install -r tests/benchmark/requirements.txt
-    python -m tests.benchmark [race] [networks] [cores] [scaling] [busy] [rest] [pictures]
+    python -m tests.benchmark [race] [networks] [cores] [scaling] [busy] [side] [rest] [pictures]
 
 race, networks and scaling pin every contestant to the same core; cores gives each all cores, with default settings;
-busy repeats epochs while other processes occupy the cores; rest measures start-up, memory, evaluation and the search;
-pictures measures the accuracy on photographs, see helpers/data/README.md. Without
-arguments all parts run, in about 45 minutes on a machine with nothing else to do. They print Markdown tables; race and
-scaling also draw the figures in .images/.
+busy repeats epochs while other processes occupy the cores; side trains side by side, as `train_each` does, and one
+after the other; rest measures start-up, memory, evaluation and the search; pictures measures the accuracy on
+photographs, see helpers/data/README.md. Without arguments all parts run, in about 45 minutes on a machine with nothing
+else to do. They print Markdown tables; race and scaling also draw the figures in .images/.
 """
 
 import io
@@ -198,6 +198,32 @@ def show_busy():
         print(f"| {spelt(hidden)} | {batch} | {' | '.join(cells)} |", flush=True)
 
 
+def show_side_by_side(rounds=3, trainings=6):
+    """Print how many times as fast `train_each` is with a process per core, and the memory of these processes."""
+    workers = len(os.sched_getaffinity(0))
+    call = "from tests.benchmark.processes import train_seeds; print(*train_seeds({}, {}, {}, {}))"
+    print(f"\n{trainings} trainings, one after the other and with {workers} processes (median of {rounds})\n")
+    print("| network | batch | one, s | side by side, s | times as fast | memory of the processes, MB |")
+    print("|---|---|---|---|---|---|")
+    for hidden, batch in (([128] * 3, 64), ([32] * 3, 16)):
+        seconds, memory = {1: [], workers: []}, []
+        for _ in range(rounds):
+            for number, times in seconds.items():
+                *_, taken, used = python("-c", call.format(trainings, number, hidden, batch)).split()
+                times.append(float(taken))
+                memory += [float(used)] if number > 1 else []
+        one, side = (statistics.median(times) for times in seconds.values())
+        cells = (
+            spelt(hidden),
+            batch,
+            f"{one:.1f}",
+            f"{side:.1f}",
+            f"{one / side:.2f}",
+            f"{statistics.median(memory):.0f}",
+        )
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
 def show_rest():
     """Print start-up times, loading, memory, evaluation throughput and trials of the search per minute."""
     script = "import resource, time; started = time.perf_counter(); "
@@ -278,6 +304,7 @@ PARTS = {
     "cores": show_cores,
     "scaling": show_scaling,
     "busy": show_busy,
+    "side": show_side_by_side,
     "rest": show_rest,
     "pictures": show_pictures,
 }

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import time
+from pathlib import Path
 
 from helpers.data import load_data
 from tests.benchmark.contestants import CONTESTANTS
@@ -32,3 +33,20 @@ def spin():
     """Keep a core busy."""
     while True:
         pass
+
+
+def train_seeds(trainings, workers, hidden, batch_size):
+    """Train with so many seeds; return the seconds of four epochs of each, and the megabytes of the other processes."""
+    from helpers import train_each
+
+    data = load_data()
+    options = {"num_layers": len(hidden), "hidden_size": hidden, "batch_size": batch_size}
+    options |= {"seeds": range(trainings), "workers": workers}
+    train_each(data, {"": {}}, **options, epochs=1)  # starts the processes, and compiles
+    started = time.perf_counter()
+    train_each(data, {"": {}}, **options, epochs=4)
+    seconds, megabytes = time.perf_counter() - started, 0.0
+    for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        if "popen_loky" in Path(f"/proc/{child}/cmdline").read_text():
+            megabytes += int(Path(f"/proc/{child}/status").read_text().split("VmHWM:")[1].split()[0]) / 1e3
+    return seconds, megabytes

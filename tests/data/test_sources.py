@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from helpers.data import sources
-from helpers.data.samples import make
-from helpers.data.samples.make import make_sample, write_files
 from helpers.data.sources import FILES, FOLDERS, DamagedFile, load_raw
+from tests.support import samples
 from tests.support.datasets import sample_arrays
 from tests.support.environment import run_python, start_python
+from tests.support.samples import make_sample, write_files
 
 TEMPORARY = tempfile.TemporaryDirectory()
 PUBLISHED = Path(TEMPORARY.name)  # small data sets, which the tests take for the published ones
@@ -585,9 +585,9 @@ def test_load_raw_sample_only_if_allowed_and_with_warning():
     assert not any(os.path.isabs(warning.filename) for warning in warned)  # no path of this machine
 
 
-@pytest.mark.parametrize("dataset", sources.SAMPLE_SHA256)
+@pytest.mark.parametrize("dataset", FOLDERS)
 def test_samples_intact(dataset):
-    arrays = sources.read_folder(sources.SAMPLE_FOLDER / sources.FOLDERS[dataset], sources.SAMPLE_SHA256[dataset])
+    arrays, _ = sample_arrays(dataset)
     assert [len(a) for a in arrays] == [6000, 6000, 1000, 1000]
     assert np.bincount(arrays[1]).min() > 500
 
@@ -596,7 +596,7 @@ def test_make_sample_stratified_and_reproducible(places, monkeypatch):
     n_train, n_test = np.arange(12000), np.arange(2000)
     full = [np.zeros((12000, 2, 2), np.uint8), n_train % 10, np.zeros((2000, 2, 2), np.uint8), n_test % 10]
     full = [a.astype(np.uint8) for a in full]
-    monkeypatch.setattr(make, "load_raw", lambda dataset, allow_sample: (full, "", False))
+    monkeypatch.setattr(samples, "load_raw", lambda dataset, allow_sample: (full, "", False))
     digests = make_sample("mnist", places / "a")
     assert digests == make_sample("mnist", places / "b")
     for name in FILES:

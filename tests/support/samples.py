@@ -1,6 +1,6 @@
-"""Make the samples in this folder from the full data sets.
+"""Make the samples in helpers/data/samples from the full data sets.
 
-Run it with: python -m helpers.data.samples.make
+Run it with: python -m tests.support.samples
 """
 
 import gzip
@@ -15,7 +15,7 @@ from helpers.data.sources import FILES, FOLDERS, SAMPLE_FOLDER, load_raw
 def make_sample(dataset, folder=SAMPLE_FOLDER):
     """Write a stratified sample of 6,000 + 1,000 images of a full data set, as the same four files.
 
-    The same data give the same bytes. Returns the SHA-256 of the raw contents of each file, for ``SAMPLE_SHA256``.
+    The same data give the same bytes. Returns the SHA-256 of the raw contents of each file.
     """
     from sklearn.model_selection import train_test_split
 
