@@ -39,14 +39,6 @@ def read_image(path, class_names, as_is=False):
     return (grey / 255).reshape(-1), unlike
 
 
-def save_image(pixels, path):
-    """Write what the network sees to a PNG file."""
-    from PIL import Image
-
-    with atomic_write(path) as file:
-        Image.fromarray(np.round(255 * pixels.reshape(28, 28)).astype(np.uint8)).save(file, "png")
-
-
 def print_test_scores(path, model, allow_sample):
     """Print accuracy, and macro averages of precision, recall and F1 score of a network on the test set of its data."""
     from helpers.data import CLASS_NAMES, TITLES, load_data  # slow to import
@@ -85,6 +77,7 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
     if not (args.pictures or args.test):
         parser.error("nothing to do: name at least one picture, or add --test")
+    code = 0
     try:
         params, config, names, _ = model = load_model(args.model)
         if args.test:
@@ -95,24 +88,23 @@ def main(arguments=None):
         paths = pictures.pictures_in(args.pictures)
         if args.save_prepared:
             Path(args.save_prepared).mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            try:
+                pixels, steps = read_image(path, names, args.as_is)
+            except ValueError as error:
+                cli.error(error)
+                code = 2
+                continue
+            y_hat = predict(params, pixels[None].astype(params.theta.dtype), **config.prediction)[0]
+            best = ", ".join(f"{names[k]} {y_hat[k]:.1%}" for k in y_hat.argsort()[:-4:-1])
+            print(cli.printable(f"{path}: {best}" + (f" ({', '.join(steps)})" if steps else "")))
+            if args.save_prepared:
+                with atomic_write(Path(args.save_prepared, f"{path.stem}.png")) as file:
+                    pictures.write_png(pixels, file)
     except ValueError as error:
         parser.error(str(error))
-    except OSError as error:  # FileNotFoundError: no data
+    except BrokenPipeError:  # as after | head
+        raise
+    except OSError as error:  # no data; a file cannot be written
         return cli.error(error)
-    code = 0
-    for path in paths:
-        try:
-            pixels, steps = read_image(path, names, args.as_is)
-        except ValueError as error:
-            cli.error(error)
-            code = 2
-            continue
-        y_hat = predict(params, pixels[None].astype(params.theta.dtype), **config.prediction)[0]
-        best = ", ".join(f"{names[k]} {y_hat[k]:.1%}" for k in y_hat.argsort()[:-4:-1])
-        print(cli.printable(f"{path}: {best}" + (f" ({', '.join(steps)})" if steps else "")))
-        if args.save_prepared:
-            try:
-                save_image(pixels, Path(args.save_prepared, f"{path.stem}.png"))
-            except OSError as error:
-                return cli.error(error)
     return code

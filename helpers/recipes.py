@@ -9,7 +9,6 @@ some recipes). The hyperparameters of `fast` and `record` were chosen by the run
 
 import sys
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,12 +115,12 @@ RECIPES |= {
 }
 
 
-def run(name, seed, wandb_project=None):
+def run(name, seed):
     """Train the recipe once; return its row of RUNS, its rows of CURVES, and Ŷ (N, 10) of the parts "val" and "test".
 
     The test images are evaluated once, after the training, with the parameters of the epoch that has the best
-    validation accuracy, or of the last epoch where nothing is held out. Precision and recall are macro averages. If a
-    W&B project is given, the run is recorded there. Raises FileNotFoundError without data, InterruptedError if stopped.
+    validation accuracy, or of the last epoch where nothing is held out. Precision and recall are macro averages. Raises
+    FileNotFoundError without data, InterruptedError if stopped.
     """
     from helpers.data import load_data
     from helpers.experiment.metrics import accuracy, per_class_scores, predict
@@ -129,11 +128,9 @@ def run(name, seed, wandb_project=None):
     recipe = RECIPES[name]
     config = Config(**recipe.hyperparameters, seed=seed)
     data = load_data(recipe.dataset, validation_split=recipe.validation_split)
-    with recorded(name, config, wandb_project) as record:
-        result = train(data, config, on_epoch=record, progress=False)
-        if result.interrupted:
-            raise InterruptedError(f"the training of {name} with seed {seed} was stopped")
-    params, history, best_epoch = result.params, result.history, result.best_epoch
+    params, history, best_epoch, interrupted = train(data, config, progress=False)
+    if interrupted:
+        raise InterruptedError(f"the training of {name} with seed {seed} was stopped")
     row = {"recipe": name, "seed": seed, "epochs": len(history), "best_epoch": best_epoch}
     row |= {column: history.loc[best_epoch - 1, column] for column in history.columns[1:5]}
     row |= dict.fromkeys(("test_accuracy", "test_precision", "test_recall"), np.nan)
@@ -145,23 +142,6 @@ def run(name, seed, wandb_project=None):
         row |= {f"test_{score}": scores[score] for score in ("precision", "recall")}
     row["seconds"] = history["seconds"].sum()
     return pd.DataFrame([row]), history.assign(recipe=name, seed=seed), probabilities
-
-
-@contextmanager
-def recorded(name, config, wandb_project):
-    """Yield the function that records an epoch with W&B, in the group of the recipe; None without a project."""
-    if wandb_project is None:
-        yield None
-        return
-    from helpers.tracking import Recorder  # slow to import
-
-    run_name, code = f"{name}-seed-{config.seed}", 1
-    recorder = Recorder(wandb_project, None, run_name, vars(config), group=name, job_type="recipe")
-    try:
-        yield lambda row, params: recorder.log(row)
-        code = 0
-    finally:
-        recorder.finish(code)
 
 
 def save_run(result):
@@ -222,26 +202,17 @@ def mean_and_deviation(values):
     return f"{values.mean():.4f}" + (f" ± {values.std():.4f}" if len(values) > 1 else "")
 
 
-def build_parser():
-    """Return the parser of the command line."""
-    parser = cli.parser("helpers.recipes", __doc__)
-    parser.add_argument("names", nargs="*", metavar="recipe", help=", ".join(RECIPES))
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="train with the seeds 0 to N-1 (default: 3)")
-    parser.add_argument("--workers", type=int, metavar="N", help="number of processes (default: one per core)")
-    parser.add_argument(
-        "--wandb_project", metavar="NAME", help="also record the runs with W&B, the seeds of a recipe as one group"
-    )
-    parser.add_argument("--table", action="store_true", help="print the table of the stored results, without training")
-    return parser
-
-
 def main(arguments=None):
     """Train the named recipes and print their table.
 
     Returns the exit code: 0; 1 if there are no data, the disk is full or processes are killed again and again; 130
     after Ctrl-C and 143 after SIGTERM; 2 for arguments that are not valid.
     """
-    parser = build_parser()
+    parser = cli.parser("helpers.recipes", __doc__)
+    parser.add_argument("names", nargs="*", metavar="recipe", help=", ".join(RECIPES))
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="train with the seeds 0 to N-1 (default: 3)")
+    parser.add_argument("--workers", type=int, metavar="N", help="number of processes (default: one per core)")
+    parser.add_argument("--table", action="store_true", help="print the table of the stored results, without training")
     args = parser.parse_args(arguments)
     for name in args.names:
         if name not in RECIPES:
@@ -252,7 +223,7 @@ def main(arguments=None):
     if args.table and not RUNS.exists():
         parser.error(f"there are no results: {RUNS.name} does not exist")
     names = args.names or list(RECIPES)
-    runs = [] if args.table else [(name, seed, args.wandb_project) for name in names for seed in range(args.seeds)]
+    runs = [] if args.table else [(name, seed) for name in names for seed in range(args.seeds)]
     with stopping.watching() as stop:
         try:
             for _, result in side_by_side(run, runs, workers, stop):

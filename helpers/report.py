@@ -151,16 +151,11 @@ def save_report(entity, project):
     return report.save(draft=True).url
 
 
-def build_parser():
-    """Return the parser of the command line."""
-    parser = cli.parser("helpers.report", __doc__)
-    cli.add_wandb_project(parser)
-    return parser
-
-
 def main(arguments=None):
     """Save the draft and print its address; return the exit code: 0, or 1 with W&B's reason."""
-    args = build_parser().parse_args(arguments)
+    parser = cli.parser("helpers.report", __doc__)
+    cli.add_wandb_project(parser)
+    args = parser.parse_args(arguments)
     os.environ.setdefault("WANDB_SILENT", "true")
     reason = reason_impossible()
     if reason:

@@ -23,8 +23,12 @@ from helpers.experiment import stopping
 from helpers.search import read_sweep, search
 
 
-def build_parser():
-    """Return the parser of the command line."""
+def main(arguments=None):
+    """Run the search and print its best trials; return the exit code.
+
+    0; 1 if there are no data, the disk is full, the storage fails, the workers were killed or every trial failed; 130
+    after Ctrl-C and 143 after SIGTERM. An argument or file that is not valid ends with exit code 2.
+    """
     parser = cli.parser("helpers.sweep", __doc__)
     parser.add_argument("file", help="the sweep file, such as sweep.yaml")
     parser.add_argument(
@@ -37,16 +41,6 @@ def build_parser():
     parser.add_argument("--storage", metavar="URL", help="database for the trials (default: an SQLite file in sweeps/)")
     parser.add_argument("--results", metavar="FILE", help="CSV file with one row per trial (default: in sweeps/)")
     cli.add_allow_sample(parser)
-    return parser
-
-
-def main(arguments=None):
-    """Run the search and print its best trials; return the exit code.
-
-    0; 1 if there are no data, the disk is full, the storage fails, the workers were killed or every trial failed; 130
-    after Ctrl-C and 143 after SIGTERM. An argument or file that is not valid ends with exit code 2.
-    """
-    parser = build_parser()
     args = parser.parse_args(arguments)
     folder, stem = Path("sweeps"), re.sub("[?#%]", "_", Path(args.file).stem)  # special in a URL
     storage = args.storage or f"sqlite:///{folder.as_posix()}/{stem}.db"

@@ -7,7 +7,6 @@ Without a W&B account or a network connection the run is recorded on disk and ca
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 if __name__ == "__main__":  # before the other imports, which need this path, and of which one may fail
@@ -206,7 +205,7 @@ def train(recorder, args, stop, chosen):
             save_model(args["model"], params, config, data)
     except OSError as error:
         code = code or 1
-        cli.error(f"the network could not be written: {error}{rescue(params, config, data)}")
+        cli.error(f"the network could not be written: {error}")
     Y_hat = metrics.predict(params, data.x_val, **config.prediction)
     loss, accuracy = metrics.LOSSES[config.loss][0](Y_hat, data.y_val), metrics.accuracy(Y_hat, data.y_val)
     print(f"{data.name}: best epoch {best_epoch}, validation accuracy {accuracy:.4f}, loss {loss:.4f}")
@@ -217,15 +216,3 @@ def train(recorder, args, stop, chosen):
         recorder.summary(test_accuracy=accuracy, test_loss=loss)
     recorder.results(params, history, Y_hat, data, upload_weights=args["log_weights"])
     return code
-
-
-def rescue(params, config, data):
-    """Write the network to a new file in the folder for temporary files; return a sentence that names it."""
-    from helpers.experiment.checkpoint import save_model
-
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="network-"))
-        save_model(folder / "model.npz", params, config, data)
-    except OSError:
-        return ""
-    return f"; it is in {folder / 'model.npz'}"

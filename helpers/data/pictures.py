@@ -148,6 +148,13 @@ def placed(small, by_mass):
     return image
 
 
+def write_png(pixels, file):
+    """Write an image, pixels (784,) in [0, 1], to an open binary file."""
+    from PIL import Image
+
+    Image.fromarray(np.round(255 * pixels.reshape(SIZE, SIZE)).astype(np.uint8)).save(file, "png")
+
+
 def pictures_in(paths):
     """Return the paths, with each folder replaced by the pictures in it; ValueError for a folder without any."""
     found = []

@@ -161,24 +161,13 @@ def read_csv(path, rows):
     try:
         with open(path, encoding="utf-8") as file:
             header = 0 if "label" in file.readline().lower() else None
-        parts = []
-        with pd.read_csv(path, header=header, chunksize=10_000) as reader:
-            for part in reader:
-                values = part.to_numpy()
-                if values.shape[1] != 785 or values.dtype.kind not in "iu":
-                    raise ValueError(
-                        f"it has {values.shape[1]} columns; it needs 785 of integers: the label, then the pixels"
-                    )
-                if values.min() < 0 or values.max() > 255 or values[:, 0].max() > 9:
-                    raise ValueError("a label is not in 0 … 9, or a pixel not in 0 … 255")
-                parts.append(values.astype(np.uint8))
-                if sum(map(len, parts)) > rows:
-                    break
-        table = np.concatenate(parts)
-        if len(table) != rows or len(np.unique(table[:, 0])) != 10:
-            raise ValueError(f"it needs {rows:,} rows, and all ten labels")
-    except (OSError, ValueError) as error:  # ValueError: also that of pandas for other text
-        raise DamagedFile(f"{path} cannot be read as Kaggle's table of images: {error}") from None
+        table = pd.read_csv(path, header=header, nrows=rows + 1, dtype=np.uint8).to_numpy()
+        if table.shape != (rows, 785) or not np.array_equal(np.unique(table[:, 0]), range(10)):
+            found = f"{len(table):,} × {table.shape[1]}"
+            raise ValueError(f"it needs {rows:,} × 785 numbers, and all ten labels; it has {found}")
+    except (OSError, OverflowError, ValueError) as error:  # also those of pandas, which names the column
+        form = "a label 0 … 9 and 784 pixels 0 … 255 in each row"
+        raise DamagedFile(f"{path} cannot be read as Kaggle's table of images, {form}: {error}") from None
     return table[:, 1:].reshape(-1, 28, 28), table[:, 0]
 
 
@@ -229,11 +218,7 @@ def read_keras_cache(dataset, cache):
     path = cache / "mnist.npz"
     if not os.path.exists(path):
         return None
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise DamagedFile(f"{path} cannot be read ({type(error).__name__}: {error}); {REPAIR}") from None
-    if digest != KERAS_MNIST:
+    if hashlib.sha256(read_contents(path)).hexdigest() != KERAS_MNIST:
         raise DamagedFile(f"{path} is damaged, or a different file (its SHA-256 is not {KERAS_MNIST}); {REPAIR}")
     with np.load(path, allow_pickle=False) as arrays:
         return [arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")]
@@ -262,9 +247,7 @@ def download(dataset, cache):
                         file.write(path.read_bytes())
     except DamagedFile as damage:
         raise ConnectionError(f"the downloaded file is damaged: {damage}") from None
-    except ConnectionError:
-        raise
-    except OSError as error:  # the temporary folder cannot be written, or the disk is full
+    except OSError as error:  # no connection; the temporary folder cannot be written
         raise ConnectionError(str(error)) from None
     if arrays is None:
         raise ConnectionError("Keras wrote no files")

@@ -90,25 +90,6 @@ def test_recipe_without_validation_split(tiny, sample, capsys):
     assert f"| `1024` | all images | 0.8 |  | {row.test_accuracy:.4f} | 1 |" in capsys.readouterr().out
 
 
-def test_seeds_are_recorded_as_a_group(tiny, monkeypatch):
-    made = []
-
-    class Recorder:
-        def __init__(self, *arguments, **options):
-            made.append((arguments, options, []))
-            self.log, self.finish = made[-1][2].append, made[-1][2].append
-
-    monkeypatch.setattr("helpers.tracking.Recorder", Recorder)
-    assert recipes.main(["a", "--seeds=2", "--wandb_project=p"]) == 0
-    for seed, ((project, entity, name, config), options, logged) in enumerate(made):
-        assert (project, entity, name) == ("p", None, f"a-seed-{seed}")
-        assert (config["seed"], config["epochs"]) == (seed, 2)
-        assert options == {"group": "a", "job_type": "recipe"}
-        assert [row["epoch"] for row in logged[:2]] == [1, 2]
-        assert logged[2:] == [0]
-    assert len(made) == 2
-
-
 def test_repeated_run_replaces_its_rows(tiny, monkeypatch):
     recipes.main(["b", "--seeds", "1"])
     short = recipes.RECIPES["b"]._replace(hyperparameters={"epochs": 1, "hidden_size": 4})
@@ -126,10 +107,10 @@ def test_error_ends_the_command(error, tiny, monkeypatch, capsys):
     """The runs that are finished are stored."""
     run = recipes.run
 
-    def fail(name, seed, project):
+    def fail(name, seed):
         if seed > 0:
             raise error
-        return run(name, seed, project)
+        return run(name, seed)
 
     monkeypatch.setattr(recipes, "run", fail)
     assert recipes.main(["b", "--seeds", "3"]) == 1
@@ -148,7 +129,7 @@ def test_interrupted_training_is_not_stored(tiny, monkeypatch, capsys):
     assert not recipes.RUNS.exists()
 
 
-def killed(name, seed, project):
+def killed(name, seed):
     signal.raise_signal(signal.SIGKILL)
 
 

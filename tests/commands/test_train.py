@@ -276,14 +276,11 @@ def test_checkpoint_resume_and_model_file(offline, capsys, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc, where not even root can write, exists on Linux only")
-def test_network_that_cannot_be_written_is_written_elsewhere(offline, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_network_that_cannot_be_written(offline, capsys):
     assert train.main(flags(model="/proc/a.npz")) == 1
-    (path,) = tmp_path.glob("network-*/model.npz")
     said = capsys.readouterr()
-    assert re.search(rf"error: the network could not be written: .*; it is in {path}\n", said.err)
+    assert "error: the network could not be written: " in said.err
     assert "validation accuracy" in said.out
-    assert load_model(path)[1].epochs == 2
 
 
 # --- trainings that end early

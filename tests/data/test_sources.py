@@ -231,15 +231,16 @@ def set_cell(row, column, value):
 @pytest.mark.parametrize(
     ("rows", "change", "message"),
     [
-        (300, set_cell(7, 9, "x"), "it has 785 columns; it needs 785 of integers"),
-        (300, set_cell(7, 9, ""), "it needs 785 of integers"),
-        (300, set_cell(7, 9, 256), "a label is not in 0 … 9, or a pixel not in 0 … 255"),
-        (300, set_cell(7, 9, -1), "a pixel not in 0 … 255"),
-        (300, set_cell(7, 0, 10), "a label is not in 0 … 9"),
+        (300, set_cell(7, 9, "x"), "invalid literal for int.* 'x'"),
+        (300, set_cell(7, 9, ""), "NA values in column 9"),
+        (300, set_cell(7, 9, 256), "784 pixels 0 … 255 in each row: .*int64 dtyped data in column 9"),
+        (300, set_cell(7, 9, -1), "int64 dtyped data in column 9"),
+        (300, set_cell(7, 9, 10**20), "Overflow"),
+        (300, set_cell(7, 0, 10), "all ten labels"),
         (300, set_cell(7, 9, "1,2"), "Expected 785 fields"),
-        (300, set_cell(slice(None), 0, 3), "it needs 300 rows, and all ten labels"),
-        (299, lambda table: None, "it needs 300 rows"),
-        (500, lambda table: None, "it needs 300 rows"),
+        (300, set_cell(slice(None), 0, 3), "all ten labels; it has 300 × 785"),
+        (299, lambda table: None, "it needs 300 × 785 .* it has 299"),
+        (500, lambda table: None, "it needs 300 × 785 .* it has 301"),
     ],
 )
 def test_csv_file_that_is_no_table_of_images(rows, change, message, places, monkeypatch):
