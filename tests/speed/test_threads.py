@@ -1,6 +1,8 @@
 """Products in blocks among threads: bitwise the same for any number of threads, and no waiting for a busy core."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -53,6 +55,27 @@ def test_a_thread_that_does_not_run_holds_up_nothing(small_blocks):
     busy.set()
     np.testing.assert_allclose(product, A @ B)
     np.testing.assert_array_equal(engine.matmul(A, B), product)
+
+
+@pytest.mark.slow
+def test_busy_cores_cost_their_share():
+    """With one other process per core, an epoch takes less than four times as long; with BLAS's threads up to nine."""
+    data = blobs(N=8192, inputs=784, dtype=np.float32, validation=False)
+
+    def seconds():
+        values = {"epochs": 6, "batch_size": 128, "num_layers": 2, "hidden_size": [512, 256]}
+        return model_train(data, progress=False, **values)[1].seconds[1:].median()
+
+    quiet = [seconds()]
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count())]
+    try:
+        busy = seconds()
+    finally:
+        for process in others:
+            process.kill()
+            process.wait()
+    quiet.append(seconds())
+    assert busy < 4 * max(quiet)
 
 
 @pytest.mark.slow

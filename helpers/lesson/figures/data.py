@@ -107,12 +107,12 @@ def first_layer_weights(W, title, source, count=24):
     chosen = f"the first {count} of {W.shape[1]:,} units"
     alt = f"Images of the incoming weights of {chosen}, positive in purple, negative in orange: weight"
     shape = {"rows": 4, "columns": -(-count // 4), "squeeze": False}
-    with style.figure(**shape, size=(7.5, 5), title=title, alt=alt, source=source) as (fig, axes):
+    with style.figure(**shape, size=(7.5, 5), title=title, alt=alt, source=f"{chosen}; {source}") as (fig, axes):
         for axis in axes.flat:
             axis.set_axis_off()
         for axis, pixels in zip(axes.flat, W.T[:count], strict=False):
             image = draw_weights(axis, pixels, limit)
-        fig.colorbar(image, ax=axes, shrink=0.9, label=f"weight\n{chosen}")
+        fig.colorbar(image, ax=axes, shrink=0.9, label="weight")
 
 
 def weight_table(rows, columns, title, source):
