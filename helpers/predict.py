@@ -16,8 +16,6 @@ if __name__ == "__main__":  # before the other imports, which need this path, an
 
     run_module("helpers.predict")
 
-import numpy as np
-
 from helpers import cli
 from helpers.data import pictures
 from helpers.experiment.checkpoint import load_model
@@ -35,7 +33,7 @@ def read_image(path, class_names, as_is=False):
             raise ValueError(f"{path}: {error}") from None
     if grey.shape != (pictures.SIZE, pictures.SIZE):
         raise ValueError(f"{path} has {grey.shape[1]} × {grey.shape[0]} pixels; with --as-is it must have 28 × 28")
-    unlike = ["unlike the data sets: its border is bright"] if np.median(grey[[0, -1]]) > 127 else []
+    unlike = ["unlike the data sets: its border is bright"] if pictures.has_bright_border(grey) else []
     return (grey / 255).reshape(-1), unlike
 
 

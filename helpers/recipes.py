@@ -29,7 +29,6 @@ from helpers.experiment.run import TrainingDiverged, available_threads, train
 from helpers.files import atomic_write, locked
 
 RUNS, CURVES, PREDICTIONS = RESULTS / "recipes.csv", RESULTS / "curves.csv", RESULTS / "predictions"
-EXPLORATION = RESULTS / "exploration.csv"
 KEYS = ["recipe", "seed"]
 
 

@@ -29,8 +29,6 @@ class Recorder:
         The W&B project, its user or team (None: the account's default) and the name of the run.
     config : dict
         The hyperparameters given by the user.
-    **options
-        More arguments of ``wandb.init``, such as ``group`` and ``job_type``.
 
     Attributes
     ----------
@@ -38,10 +36,10 @@ class Recorder:
         The hyperparameters to use: under an agent, the sweep's values replace the given ones.
     """
 
-    def __init__(self, project, entity, name, config, **options):
+    def __init__(self, project, entity, name, config):
         os.environ.setdefault("WANDB_SILENT", "true")
         self.run, self.broken, self.failed, self.epochs = None, False, False, 0
-        options |= {"project": project, "entity": entity, "name": name, "config": config}
+        options = {"project": project, "entity": entity, "name": name, "config": config}
         reason = reason_offline()
         self.mode = "offline" if reason else os.environ.get("WANDB_MODE") or "online"
         reason = self.start(options) or reason
@@ -123,7 +121,7 @@ class Recorder:
         labels, predicted = data.y_val.argmax(axis=1).tolist(), Y_hat.argmax(axis=1).tolist()
         confusion = {"y_true": labels, "preds": predicted, "class_names": list(data.class_names)}
 
-        def write_files():
+        def write_files():  # in W&B's folder; helpers.predict reads only what --model names
             self.folder.mkdir(parents=True, exist_ok=True)
             history.to_csv(self.folder / "history.csv", index=False)
             weights = self.folder / "weights.npz"

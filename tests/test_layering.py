@@ -124,7 +124,7 @@ def test_files_read_without_pickle_and_with_safe_yaml_loader():
 
 def test_every_module_has_tests_of_its_name():
     """The tests mirror the packages: helpers/nn/loop.py is tested by tests/nn/test_loop.py."""
-    others = {"helpers.experiment.optimizers": "tests/nn/test_optimizers.py"}
+    others = {"helpers.experiment.more_optimizers": "tests/nn/test_optimizers.py"}
     for name in MODULES:
         if inside(name, ["helpers.nn", "helpers.experiment", "helpers.speed", "helpers.files"]) and name.count("."):
             *folders, module = name.split(".")[1:]

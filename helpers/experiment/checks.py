@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.nn.functions import choose as check_choice  # noqa: F401 (with the other checks)
+from helpers.nn.functions import check_choice  # noqa: F401 (with the other checks)
 from helpers.nn.network import check_int
 
 

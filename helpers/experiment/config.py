@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from helpers.experiment import optimizers  # noqa: F401 (registers its rules)
+from helpers.experiment import more_optimizers  # noqa: F401 (registers its rules)
 from helpers.experiment.checks import (
     check_bool,
     check_choice,

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helpers.experiment import checkpoint as files
 from helpers.experiment.augmentation import augment
+from helpers.experiment.checkpoint import check_checkpoint, fingerprint, in_use, load_checkpoint, save_checkpoint
 from helpers.experiment.checks import (
     check_bool,
     check_choice,
@@ -90,7 +90,7 @@ class Result(NamedTuple):
     interrupted: bool
 
 
-class Recording(loop.Hooks):
+class TrainingHooks(loop.Hooks):
     """The hooks of a training: augmentation, losses, validation, the best epoch, the checkpoint, stopping."""
 
     def __init__(self, data, config, state, engine, stop, bar):
@@ -160,16 +160,16 @@ class Recording(loop.Hooks):
             self.best_epoch, self.best_theta = row["epoch"], self.last_theta
         self.after_epoch(dict(row))
         self.start_epoch()
-        return self.stop.requested or self.out_of_patience()
+        return self.stop.requested or self.finished()
 
     def score(self, row):
         """Return the rank of an epoch. Without validation data the last one is the best."""
         return (row["epoch"],) if self.data.x_val is None else (row["val_accuracy"], -row["val_loss"])
 
-    def out_of_patience(self):
-        """Return whether the last `patience` epochs have not improved on the best one."""
+    def finished(self):
+        """Return whether all epochs are done, or the last `patience` of them have not improved on the best one."""
         epochs, patience = len(self.history), self.config.patience
-        return bool(patience and epochs and epochs - self.best_epoch >= patience)
+        return epochs >= self.config.epochs or bool(patience and epochs and epochs - self.best_epoch >= patience)
 
     def diverged(self, step):
         """Return the TrainingDiverged to raise."""
@@ -210,43 +210,41 @@ def train(data, config, *, on_epoch=None, progress=True, checkpoint=None, resume
     Result
     """
     check_data(data, config)
-    resumable = files.check_checkpoint(checkpoint, check_bool("resume", resume))
+    resumable = check_checkpoint(checkpoint, check_bool("resume", resume))
     engine, state = make_engine(engine, threads), initial_state(data, config)
-    description = files.fingerprint(data) if checkpoint else None
-    with watching() as stop, files.in_use(checkpoint), progress_bar(progress, "batch") as bar:
-        recording = Recording(data, config, state, engine, stop, bar)
+    description = fingerprint(data) if checkpoint else None
+    with watching() as stop, in_use(checkpoint), progress_bar(progress, "batch") as bar:
+        hooks = TrainingHooks(data, config, state, engine, stop, bar)
         if resumable:
-            stored = files.load_checkpoint(checkpoint, state, config, description)
-            recording.history, recording.best_epoch = stored["history"], stored["best_epoch"]
-            recording.best_theta, recording.last_theta = stored["best_theta"], state.params.theta.copy()
+            stored = load_checkpoint(checkpoint, state, config, description)
+            hooks.history, hooks.best_epoch = stored["history"], stored["best_epoch"]
+            hooks.best_theta, hooks.last_theta = stored["best_theta"], state.params.theta.copy()
 
         def after_epoch(row):
             if checkpoint:
-                progress = {"history": recording.history, "best_epoch": recording.best_epoch}
-                progress["best_theta"] = recording.best_theta
+                progress = {"history": hooks.history, "best_epoch": hooks.best_epoch}
+                progress["best_theta"] = hooks.best_theta
                 try:
-                    files.save_checkpoint(checkpoint, state, config, description, progress)
+                    save_checkpoint(checkpoint, state, config, description, progress)
                 except OSError as error:
                     message = f"checkpoint {str(checkpoint)!r} could not be written ({error}); training continues"
                     warnings.warn(message, stacklevel=2)
             if on_epoch:
                 on_epoch(row, state.params)
 
-        recording.after_epoch = after_epoch
-        finished = recording.out_of_patience() or len(recording.history) >= config.epochs
-        if not (finished or stop.requested):
+        hooks.after_epoch = after_epoch
+        if not (hooks.finished() or stop.requested):
             with blas_threads(1), np.errstate(all="ignore"):
                 loop.train(
                     state, data.x_train, data.y_train, config.rule, **config.rule_options, epochs=config.epochs,
                     batch_size=config.batch_size, activation=config.activation, loss=config.loss,
                     weight_decay=config.weight_decay, decoupled_weight_decay=config.decoupled_weight_decay,
-                    schedule=config.schedule, warmup=config.warmup, hooks=recording, engine=engine,
+                    schedule=config.schedule, warmup=config.warmup, hooks=hooks, engine=engine,
                 )  # fmt: skip
-        finished = recording.out_of_patience() or len(recording.history) >= config.epochs
-        interrupted = stop.requested and not finished
-    history = history_frame(data, config, recording.history, recording.best_epoch, interrupted)
+        interrupted = stop.requested and not hooks.finished()
+    history = history_frame(data, config, hooks.history, hooks.best_epoch, interrupted)
     history.attrs["engine"] = getattr(engine, "name", "numpy")
-    return Result(Params(recording.best_theta, state.params.sizes), history, recording.best_epoch, interrupted)
+    return Result(Params(hooks.best_theta, state.params.sizes), history, hooks.best_epoch, interrupted)
 
 
 def make_engine(engine="auto", threads=None):

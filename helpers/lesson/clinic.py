@@ -39,7 +39,7 @@ def backward(params, H, Y, masks, cause=None):
     return gradients
 
 
-def dropout_masks(rng, N, widths, dtype):
+def draw_masks(rng, N, widths, dtype):
     """Return the masks of a batch: none for the images, one (N, width) for each hidden layer."""
     draw = [(rng.random((N, width)) >= DROPOUT) / (1 - DROPOUT) for width in widths]
     return [None, *(mask.astype(dtype) for mask in draw)]
@@ -55,7 +55,7 @@ def train(data, patient=None, epochs=3, batch_size=50, learning_rate=0.1):
     with np.errstate(all="ignore"):  # one of them diverges
         for order, start in itertools.product(orders, range(0, len(orders[0]), batch_size)):
             X, Y = (array[order[start : start + batch_size]] for array in (data.x_train, data.y_train))
-            masks = dropout_masks(rng, len(X), (64, 64), X.dtype)
+            masks = draw_masks(rng, len(X), (64, 64), X.dtype)
             H = forward_propagation(params, X, "ReLU", masks=masks)
             losses.append(functions.cross_entropy(H[-1], Y))
             gradients = backward(params, H, Y, masks, PATIENTS.get(patient))
@@ -72,7 +72,7 @@ def gradient_errors(patient=None, dropout=True):
     params = intial_weights(2, 6, "He", inputs=8, classes=4, dtype=np.float64)
     params.theta[:] += rng.normal(0, 0.1, params.theta.size)
     X, Y = rng.normal(size=(5, 8)), np.eye(4)[[0, 1, 2, 3, 1]]
-    masks = dropout_masks(rng, 5, (6, 6), np.float64) if dropout else None
+    masks = draw_masks(rng, 5, (6, 6), np.float64) if dropout else None
 
     def loss():
         penalty = sum((W**2).sum() for W, _ in params.layers)

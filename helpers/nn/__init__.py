@@ -1,10 +1,10 @@
 """The assignment: a neural network in NumPy. Read the modules in this order.
 
 functions.py       activations and losses, each next to its derivative
-initialization.py  intial_weights and the initialisation schemes
 network.py         the parameters, forward and backward propagation
+initialization.py  intial_weights and the initialisation schemes
 optimizers.py      update rules and learning-rate schedules
-loop.py            the training loop
+loop.py            the training loop: it draws the batches and sets the learning rate
 
 It needs NumPy and nothing else. What a real training adds to the loop (hyperparameters and their limits, validation,
 the best epoch, checkpoints) is in `helpers.experiment`; `helpers.speed` compiles the functions of this package.

@@ -1,14 +1,14 @@
 """Activation functions and losses, each next to its derivative.
 
-Each function works on a batch with one row per sample. N is the number of rows, C the number of classes, Y (N, C) the
-one-hot labels and Ŷ (N, C) the predicted probabilities. The functions are the lecture's equations, in NumPy.
+Each function works on a batch of N samples, one per row: A are the pre-activations of a layer, H = f(A) its outputs,
+A_L the logits (last layer), Y (N, C) the one-hot labels, Ŷ (N, C) the probabilities of the C classes; ℒ is the loss.
 """
 
 import numpy as np
 
 
-def choose(argument, value, allowed):
-    """Return the member of `allowed` that equals `value`, or does apart from case; ValueError if there is none."""
+def check_choice(argument, value, allowed):
+    """Return `value` in the spelling of `allowed`, whatever its upper and lower case; ValueError if it has none."""
     same = [choice for choice in allowed if isinstance(value, str) and value.lower() == choice.lower()]
     if same:
         return value if value in same else same[0]
@@ -24,7 +24,7 @@ class Registry(dict):
 
     def __getitem__(self, name):
         known = isinstance(name, str) and super().__contains__(name)
-        return super().__getitem__(name if known else choose(self.argument, name, self))
+        return super().__getitem__(name if known else check_choice(self.argument, name, self))
 
     def __contains__(self, name):
         return isinstance(name, str) and name.lower() in map(str.lower, self)
@@ -82,7 +82,7 @@ def softmax(A):
 
 # Losses, the mean over the batch, and the gradient with respect to the logits A_L, where Ŷ = softmax(A_L).
 def cross_entropy(Y_hat, Y):
-    """L = −(1/N) Σ_n Σ_j y_nj log ŷ_nj"""
+    """ℒ = −(1/N) Σ_n Σ_j y_nj log ŷ_nj"""
     log = np.log(np.maximum(Y_hat, np.finfo(Y_hat.dtype).tiny))  # finite also for ŷ = 0
     return -float(np.vdot(Y, log)) / len(Y)
 
@@ -93,7 +93,7 @@ def d_cross_entropy(Y_hat, Y):
 
 
 def mean_squared_error(Y_hat, Y):
-    """L = (1/NC) Σ_n Σ_j (ŷ_nj − y_nj)², the mean over batch and classes"""
+    """ℒ = (1/NC) Σ_n Σ_j (ŷ_nj − y_nj)², the mean over batch and classes"""
     difference = Y_hat - Y
     return float(np.vdot(difference, difference)) / Y.size
 

@@ -14,7 +14,7 @@ WEIGHT_INITS = Registry(
     Xavier=lambda rng, n, m: rng.uniform(-1, 1, (n, m)) * np.sqrt(6 / (n + m)),
     # normal, variance 2/n: He et al. 2015, equation 10
     He=lambda rng, n, m: rng.normal(0, 1, (n, m)) * np.sqrt(2 / n),
-    # all zero: all units of a layer then stay equal, and the network cannot learn
+    # all zero: the units of a hidden layer stay equal, one unit in effect, and hardly any gradient passes back
     zeros=lambda rng, n, m: np.zeros((n, m)),
 )
 
@@ -22,7 +22,7 @@ WEIGHT_INITS = Registry(
 def intial_weights(
     num_layers, hidden_size, weight_init="Xavier", *, inputs=784, classes=10, seed=0, dtype=np.float32
 ):  # fmt: skip
-    """Return the initial parameters of a network; the biases are zero. The spelling of the name is historical.
+    """Return the initial parameters of a network; the biases are zero. Spelt as in the assignment.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from helpers.nn.optimizers import SCHEDULES, hyperparameters
 
 @dataclass
 class TrainingState:
-    """What training changes: with the same state, a training that continues ends bitwise the same."""
+    """What a training changes. One that continues from this state ends bitwise as if it had not been interrupted."""
 
     params: Params
     vectors: list  # the state of the update rule, from `init_state`
@@ -28,7 +28,7 @@ class Hooks:
         """Change a batch in place before its forward pass, and return its dropout masks, or None."""
 
     def step(self, Y_hat, Y):
-        """See a batch's labels and its predictions before the update; return True to stop."""
+        """See, after an update, the predictions that were made before it and the labels; return True to stop."""
 
     def epoch(self):
         """Do what follows an epoch, such as validation; return True to stop."""
@@ -38,7 +38,7 @@ def train(
     state, X, Y, rule, /, *, epochs=10, batch_size=64, activation="ReLU", loss="cross_entropy", weight_decay=0.0,
     decoupled_weight_decay=0.0, schedule="constant", warmup=0.0, hooks=None, engine=NUMPY, **options,
 ):  # fmt: skip
-    """Train a network: in each epoch, update its parameters once with every batch.
+    """Train a network: in each epoch, cut the shuffled samples into batches and update the parameters once with each.
 
     Parameters
     ----------
@@ -47,18 +47,18 @@ def train(
     X, Y : ndarray, shape (N, d_0) and (N, C)
         The training samples and their one-hot labels.
     epochs, batch_size : int
-        Passes over the samples, of which `state` may have finished some; samples per update.
+        Passes over the samples, those that `state` has already made included; samples per update.
     activation, loss, schedule : str
         Keys of ``ACTIVATIONS``, ``LOSSES`` and ``SCHEDULES``.
     weight_decay : float, default=0.0
         λ of the L2 penalty, see `backward_propagation`.
     decoupled_weight_decay : float, default=0.0
-        An update multiplies the weights by 1 − η · this, with the scheduled η, as PyTorch's AdamW does. (Loshchilov &
-        Hutter 2019, Algorithm 2, multiply by the schedule's factor only.)
+        An update also multiplies the weights by 1 − η · this, η with schedule and warm-up, as in PyTorch's AdamW. In
+        Loshchilov & Hutter 2019, Algorithm 2, it is 1 − the schedule's factor · this.
     warmup : float, default=0.0
-        Epochs in which the learning rate rises linearly from zero (Goyal et al. 2017).
+        Epochs in which a factor of the learning rate, besides the schedule's, rises linearly to 1 (Goyal et al. 2017).
     hooks, engine, **options
-        What else happens, what computes the array operations, hyperparameters of the update rule.
+        `Hooks`, `Engine`, and the hyperparameters of the update rule.
     """
     params, gradient = state.params, Params(np.empty_like(state.params.theta), state.params.sizes)
     hooks, options = hooks or Hooks(), hyperparameters(rule) | options

@@ -1,6 +1,6 @@
 """The parameters of the network, forward propagation and backward propagation.
 
-Shapes: X = H_0 (N, d_0) · W_k (d_{k-1}, d_k) · b_k (d_k,) · A_k, H_k (N, d_k) · H_L = Ŷ (N, C) · Y (N, C).
+Shapes, for layers k = 1 … L: X = H_0 (N, d_0); W_k (d_{k-1}, d_k); b_k (d_k,); A_k, H_k (N, d_k); Ŷ = H_L, Y (N, C).
 """
 
 from itertools import pairwise
@@ -34,7 +34,7 @@ class Params:
             self.layers.append((theta[start : start + n * m].reshape(n, m), theta[start + n * m :][:m]))
             start += (n + 1) * m
 
-    def __reduce__(self):  # a copy has views of its own
+    def __reduce__(self):  # for pickle and deepcopy: the layers must be views of the new theta
         return Params, (self.theta, self.sizes)
 
 
@@ -71,7 +71,7 @@ class Engine:
     """The array operations of a training step, in NumPy. `helpers.speed` has an engine that is faster."""
 
     def new_step(self):
-        """Take note that the arrays of the step before are no longer needed."""
+        """Start a step: arrays that this engine returned before may be overwritten; those of NumPy are not."""
 
     def take(self, X, index):
         """Return a copy of the rows `index` of X."""
@@ -86,7 +86,7 @@ class Engine:
         np.sum(A, axis=0, out=out)
 
     def apply(self, function, /, *arguments, **options):
-        """Return ``function(*arguments, **options)``, an element-wise function; its first argument may change."""
+        """Return ``function(*arguments, **options)``; the result may take the memory of the first argument."""
         return function(*arguments, **options)
 
 
@@ -96,7 +96,7 @@ NUMPY = Engine()
 def forward_propagation(params, X, activation, *, masks=None, engine=NUMPY):
     """Return the activations of every layer.
 
-    H_0 = X;  A_k = H_{k-1} W_k + b_k;  H_k = f(A_k);  H_L = Ŷ = softmax(A_L).
+    H_0 = X; A_k = (H_{k-1} ∘ M_{k-1}) W_k + b_k; H_k = f(A_k); H_L = Ŷ = softmax(A_L).
 
     Parameters
     ----------
@@ -117,8 +117,8 @@ def forward_propagation(params, X, activation, *, masks=None, engine=NUMPY):
     f, _ = ACTIVATIONS[activation]
     H = [X]
     for k, (W, b) in enumerate(params.layers, 1):
-        A = engine.matmul(apply_mask(H[k - 1], masks, k - 1), W)
-        H.append(engine.apply(activate, A, b, f if k < len(params.layers) else softmax))
+        S = engine.matmul(apply_mask(H[k - 1], masks, k - 1), W)
+        H.append(engine.apply(activate, S, b, f if k < len(params.layers) else softmax))
     return H
 
 
@@ -126,12 +126,12 @@ def backward_propagation(
     params, H, Y, activation, loss, *, weight_decay=0.0, masks=None, gradient=None,
     engine=NUMPY,
 ):  # fmt: skip
-    """Return the gradients of the loss with respect to every parameter.
+    """Return the gradients of the loss with its L2 penalty for every parameter.
 
-    dA_L is the loss's derivative. From the last layer back (Rumelhart et al. 1986),
+    dZ means ∂ℒ/∂Z. The loss gives dA_L; from there back (Rumelhart et al. 1986),
 
     dW_k = (H_{k-1} ∘ M_{k-1})ᵀ dA_k + λ W_k,       db_k = Σ_n dA_k,
-    dH_{k-1} = dA_k W_kᵀ ∘ M_{k-1},                 dA_{k-1} = dH_{k-1} ∘ f′(A_{k-1}).
+    dH_{k-1} = (dA_k W_kᵀ) ∘ M_{k-1},               dA_{k-1} = dH_{k-1} ∘ f′(A_{k-1}).
 
     Parameters
     ----------
@@ -140,9 +140,9 @@ def backward_propagation(
     activation, loss : str
         Keys of ``ACTIVATIONS`` and ``LOSSES``; ValueError if one is unknown.
     weight_decay : float, default=0.0
-        λ of the L2 penalty (λ/2) Σ W² in the loss. Biases are not penalised.
+        λ of the L2 penalty (λ/2) Σ W², which LOSSES leaves out; biases have none.
     masks, gradient, engine : optional
-        The forward pass's masks and engine; where to write the gradients.
+        The masks of the forward pass; the Params to write to; the engine.
 
     Returns
     -------
@@ -164,9 +164,9 @@ def backward_propagation(
     return gradient
 
 
-def activate(A, b, f):
-    """Return H = f(A + b)."""
-    return f(A + b)
+def activate(S, b, f):
+    """Return H = f(A), where A = S + b; S is H W of the layer before, without the bias."""
+    return f(S + b)
 
 
 def times_derivative(dH, H, d_f):

@@ -15,7 +15,7 @@ import numpy as np
 from helpers.nn.functions import Registry
 
 OPTIMIZERS = Registry("optimizer")
-# Names that mean something else in a training, in a command or in a sweep file
+# Names of hyperparameters that `optimizer` refuses: they mean something else in a training, a command or a sweep file
 RESERVED = """
     activation allow_sample batch_size checkpoint config data dataset decoupled_weight_decay dropout engine epochs
     flip_probability help hidden_size hooks log log_gradients log_weights max_shift mixup model name num_layers
@@ -63,7 +63,7 @@ def sgd(theta, g, t, *, learning_rate=0.01):
 
 @optimizer
 def momentum(theta, g, t, u, *, learning_rate=0.01, momentum=0.9):
-    """u ← βu + g;  θ ← θ − ηu      Polyak 1964, without damping; β is `momentum`"""
+    """u ← βu + g;  θ ← θ − ηu      Polyak 1964, no factor 1 − β; β is `momentum`"""
     u *= momentum
     u += g
     theta -= learning_rate * u
@@ -74,7 +74,7 @@ def nag(theta, g, t, u, *, learning_rate=0.01, momentum=0.9):
     """u ← βu + g;  θ ← θ − η(g + βu)      Nesterov 1983; β is `momentum`
 
     The lecture evaluates the gradient at the look-ahead point w − ηβu. Here θ is that
-    point: both forms take the same steps, and the gradient is needed only at θ.
+    point: with a constant η both forms take the same steps; g is needed only at θ.
     """
     u *= momentum
     u += g
@@ -95,8 +95,8 @@ def adam(
 ):  # fmt: skip
     """m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  θ ← θ − η m̂ / (√v̂ + ε)
 
-    Kingma & Ba 2015, Algorithm 1; m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ). As at the end of
-    their section 2, the fraction is expanded by c = √(1−β₂ᵗ): √v̂ + ε becomes √v + cε.
+    Kingma & Ba 2015, Algorithm 1; m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ). Both parts of the
+    fraction are multiplied by c = √(1−β₂ᵗ) (end of section 2): √v̂ + ε → √v + cε.
     """
     m *= beta1
     m += (1 - beta1) * g
@@ -123,7 +123,7 @@ def nadam(
     theta -= learning_rate * c * m_bar / (np.sqrt(v) + c * epsilon)
 
 
-SCHEDULES = Registry(  # the factor of η after a fraction p of the training, 0 ≤ p < 1
+SCHEDULES = Registry(  # the factor by which `loop.train` lowers η after a fraction p of the training, 0 ≤ p < 1
     "schedule",
     constant=lambda p: 1.0,
     # half a cosine wave from 1 towards 0: Loshchilov & Hutter 2017, equation 5, in one cycle

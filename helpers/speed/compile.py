@@ -28,7 +28,7 @@ in one pass. The first computes what contains no array, in Python, as NumPy woul
             theta[i] = v_theta
             u[i] = v_u
 
-A function that returns an expression, such as ``activate(A, b, f)``, writes it to its first argument; functions among
+A function that returns an expression, such as ``activate(S, b, f)``, writes it to its first argument; functions among
 the arguments are inserted. What the translation does not know (a condition, a sum, exp and tanh, whose last bit differs
 between libraries) raises `Untranslatable`, and the function runs in NumPy. At its first call, a compiled function is
 compared with the original on random numbers; if a bit differs, the original is used.

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from helpers.experiment.config import Config
 from helpers.experiment.metrics import predict as network_predict
-from helpers.experiment.run import Recording, initial_state, make_engine, progress_bar
+from helpers.experiment.run import TrainingHooks, initial_state, make_engine, progress_bar
 from helpers.experiment.stopping import Flag
 from helpers.nn import Params, loop
 from helpers.nn.network import count_params
@@ -28,7 +28,7 @@ def this_project(sizes, batch_size, optimizer, X, Y, engine="numba"):
     data = SimpleNamespace(x_train=X, y_train=Y, x_val=None, y_val=None)
     config = Config(batch_size=batch_size, optimizer=optimizer, num_layers=len(sizes) - 2, hidden_size=sizes[1:-1])
     state, engine = initial_state(data, config), make_engine(engine)
-    hooks = Recording(data, config, state, engine, Flag(), progress_bar(False, "batch"))
+    hooks = TrainingHooks(data, config, state, engine, Flag(), progress_bar(False, "batch"))
     threadpool_limits(1, "blas")
 
     def epoch():

@@ -180,7 +180,7 @@ def test_results_page_has_the_numbers_of_the_files():
         low, high = stats.t.interval(0.95, len(points) - 1, points.mean(), stats.sem(points))
         row = f"| {name.replace('-', ' ')} | {points.mean():+.2f} | {low:+.2f} to {high:+.2f} |"
         assert row.replace("-", "−") in RESULTS_PAGE
-    tried = pd.read_csv(recipes.EXPLORATION)
+    tried = pd.read_csv(recipes.RESULTS / "exploration.csv")
     tried = tried[(tried["base"] == "shifts") & (tried["predictions"] == "flip and shifts")]
     means = tried[tried["evaluated_at"] == "last epoch"].groupby(["network", "epochs", "change"])["val_accuracy"]
     rows = {f"| {' | '.join(map(str, key))} | {len(values)} | {values.mean():.4f} |" for key, values in means}
@@ -194,7 +194,7 @@ def test_results_page_has_the_numbers_of_the_files():
 
 
 def test_exploration_has_each_run_once():
-    rows = pd.read_csv(recipes.EXPLORATION)
+    rows = pd.read_csv(recipes.RESULTS / "exploration.csv")
     assert not rows.drop(columns=["val_accuracy", "val_loss"]).duplicated().any()
     assert set(rows["base"]) == {"shifts", "mixup"}
     assert rows["val_accuracy"].between(0.9, 0.95).all()

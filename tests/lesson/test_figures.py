@@ -161,7 +161,7 @@ def test_figure_is_shown_as_png_with_palette_width_and_alternative_text(monkeypa
     image = Image.open(io.BytesIO(data["image/png"]))
     assert image.mode == "P"
     assert image.size == (4 * style.DPI, 3 * style.DPI)
-    assert len(image.getcolors()) <= style.PALETTE
+    assert len(image.getcolors()) <= style.PNG_COLOURS
     pixels = np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)
     for colour in [*style.COLOURS, "white"]:
         expected = 255 * np.array(matplotlib.colors.to_rgb(colour))

@@ -20,13 +20,13 @@ RECIPES["fast"].hyperparameters["epochs"] = 10  # section 11 takes this recipe; 
 STOP = """
 import signal
 from helpers.experiment import stopping
-from helpers.experiment.run import Recording
+from helpers.experiment.run import TrainingHooks
 stopping.AGAIN = 0  # otherwise the next training of a loop ends the section
-def step(self, *arguments, step=Recording.step):
+def step(self, *arguments, step=TrainingHooks.step):
     if self.steps == 0 and not self.stop.requested:
         signal.raise_signal(signal.SIGINT)
     return step(self, *arguments)
-Recording.step = step
+TrainingHooks.step = step
 """
 
 

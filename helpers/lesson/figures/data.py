@@ -38,8 +38,8 @@ def image_table(axis, X, rows):
     axis.spines[:].set_visible(False)
 
 
-def image_grid(X, above, below, title, source, colour="black"):
-    """Plot images (N, 784), four in a row, each with a text above, in the given colour, and one below."""
+def image_grid(X, above, below, title, source):
+    """Plot images (N, 784), four in a row, each with a text above, in orange, and one below."""
     rows = max(1, -(-len(X) // 4))
     texts = "; ".join(" ".join(f"{over}, {under}".split()) for over, under in zip(above, below, strict=True))
     alt = f"{len(X)} images, each with a text above and one below: {texts}"
@@ -49,7 +49,7 @@ def image_grid(X, above, below, title, source, colour="black"):
             axis.set_axis_off()
         for axis, pixels, over, under in zip(axes.flat[: len(X)], X, above, below, strict=True):
             draw_image(axis, pixels)
-            axis.set_title(over, fontsize=12, color=colour)
+            axis.set_title(over, fontsize=12, color=style.ORANGE)
             axis.set_xlabel(under, fontsize=12)
 
 
@@ -69,7 +69,7 @@ def misclassified(X, Y, Y_hat, indices, class_names, title, source):
     predicted, true = Y_hat.argmax(axis=1), Y.argmax(axis=1)
     above = [f"{class_names[predicted[i]]} {Y_hat[i, predicted[i]]:.1%}" for i in indices]
     below = [f"true: {class_names[true[i]]}" for i in indices]
-    image_grid(X[indices], above, below, title, source, style.ORANGE)
+    image_grid(X[indices], above, below, title, source)
 
 
 def prediction(x, y_hat, class_names, title, source):

@@ -3,7 +3,9 @@
 The PNG has few colours, which makes it small, and 140 dots per inch, which makes it sharp. Its text can be read on a
 phone, where a figure of 850 pixels is 390 pixels wide. Matplotlib's global settings are not changed.
 
-The colours are those of Okabe and Ito (2008), which are distinguishable with the common colour-vision deficiencies.
+The colours are those of Okabe and Ito (2008) but for yellow: their vermilion is ORANGE here, their orange YELLOW. They
+are distinguishable with the common colour-vision deficiencies. Images have Matplotlib's colormaps, named where they are
+drawn: Greys, PuOr, Blues, Oranges.
 """
 
 import inspect
@@ -17,7 +19,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 DPI = 140  # of the PNG; the notebook shows it as if it had 100
-PALETTE = 32  # colours of the PNG
+PNG_COLOURS = 32
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK = COLOURS
 LINE_STYLES = plt.cycler(linestyle=["-", "-.", ":", "--"])
@@ -76,7 +78,7 @@ def show(fig, alt):
     fig.savefig(drawn, format="png", dpi=DPI)
     image = Image.open(drawn).convert("RGB")
     # This method keeps the colours of thin lines, and one pass of k-means those of large areas.
-    image = image.quantize(PALETTE, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    image = image.quantize(PNG_COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     image.save(small, format="png", optimize=True)
     output = {"image/png": small.getvalue(), "text/plain": alt}
     if get_ipython() is None:  # a script, where `display` would print the bytes
