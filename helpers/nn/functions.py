@@ -23,7 +23,7 @@ class Registry(dict):
         self.argument = argument
 
     def __getitem__(self, name):
-        known = isinstance(name, str) and super().__contains__(name)
+        known = isinstance(name, str) and name in self.keys()
         return super().__getitem__(name if known else check_choice(self.argument, name, self))
 
     def __contains__(self, name):

@@ -66,9 +66,9 @@ def train(
     steps = math.ceil(len(X) / batch_size)  # of an epoch
     while state.t < epochs * steps:
         order = state.rng.permutation(len(X))
-        for start in range(0, len(X), batch_size):
+        for rows in np.split(order, range(batch_size, len(X), batch_size)):
             engine.new_step()
-            X_batch, Y_batch = (engine.take(array, order[start : start + batch_size]) for array in (X, Y))
+            X_batch, Y_batch = engine.take(X, rows), engine.take(Y, rows)
             masks = hooks.batch(state.rng, X_batch, Y_batch)
             H = forward_propagation(params, X_batch, activation, masks=masks, engine=engine)
             backward_propagation(

@@ -226,6 +226,7 @@ def translate(function, arguments):
     numbers = [(f"c{i}", value) for i, value in enumerate(translator.constants)]
     numbers += [(name, name) for name in translator.parameters]
     lines = [
+        *(f"{name} = {name}.reshape({name}.size)" for name in arrays if flat and arrays[name].ndim > 1),
         *(f"{name} = {first}.dtype.type({value!s})" for name, value in numbers),
         *(line.format(first) for line in loops),
     ]
@@ -295,24 +296,19 @@ def translate_and_build(function, arguments, options):
         return function
     places = [i for i, argument in enumerate(arguments) if isinstance(argument, np.ndarray)]
     numbers = [i for i, a in enumerate(arguments) if not isinstance(a, (np.ndarray, FunctionType))]
-    flat = len({array.shape for array in arrays}) == 1 and arrays[0].ndim > 1
-    scalars = None
+    parts, keywords = [f"a{i}" for i in places], "**options" * bool(options)
+    namespace = {}
     if scalars_source:
-        namespace = {}
         exec(scalars_source, function.__globals__, namespace)
-        scalars = namespace["scalars"]
-        scalars.__kwdefaults__ = function.__kwdefaults__
-
-    def compiled(*arguments, **options):
-        arrays = [arguments[i] for i in places]
-        values = scalars(*[arguments[i] for i in numbers], **options) if scalars else ()
-        loop(*([array.reshape(-1) for array in arrays] if flat else arrays), *values)
-        return arrays[0]
+        namespace["scalars"].__kwdefaults__ = function.__kwdefaults__
+        parts.append(f"*scalars({''.join(f'a{i}, ' for i in numbers)}{keywords})")
+    names = "".join(f"a{i}, " for i in range(len(arguments)))
+    exec(f"def call({names}{keywords}):\n    loop({', '.join(parts)})\n    return a{places[0]}", namespace)
 
     for on_disk in (True, False):
         try:
-            loop = build(loop_source, on_disk)
-            return compiled if agree(function, compiled, arguments, options) else function
+            namespace["loop"] = build(loop_source, on_disk)
+            return namespace["call"] if agree(function, namespace["call"], arguments, options) else function
         except OSError:  # the disk is full
             continue
         except Exception:  # Numba cannot compile it, or the translation does not fit its arguments

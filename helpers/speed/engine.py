@@ -26,16 +26,16 @@ class CompiledEngine(ThreadedEngine):
 
     def new_array(self, shape, dtype):
         """See `ThreadedEngine`."""
-        key = self.used, shape
         self.used += 1
-        if key not in self.arrays:
-            self.arrays[key] = np.empty(shape, dtype)
-        return self.arrays[key]
+        array = self.arrays.get((self.used, shape))
+        if array is None:
+            array = self.arrays[self.used, shape] = np.empty(shape, dtype)
+        return array
 
     def take(self, X, index):
         """See `Engine`."""
         out = self.new_array((len(index), X.shape[1]), X.dtype)
-        return np.take(X, index, axis=0, out=out, mode="clip")  # "clip" writes to `out` without a buffer
+        return X.take(index, axis=0, out=out, mode="clip")  # "clip" writes to `out` without a buffer
 
     def column_sums(self, A, out):
         """See `Engine`."""
@@ -47,7 +47,8 @@ class CompiledEngine(ThreadedEngine):
     def apply(self, function, /, *arguments, **options):
         """See `Engine`."""
         last = arguments[-1]
-        key = (function, last) if isinstance(last, FunctionType) else function
-        if key not in self.functions:
-            self.functions[key] = compile_function(function, arguments, options)
-        return self.functions[key](*arguments, **options)
+        key = (function, last) if type(last) is FunctionType else function
+        compiled = self.functions.get(key)
+        if compiled is None:
+            compiled = self.functions[key] = compile_function(function, arguments, options)
+        return compiled(*arguments, **options)

@@ -53,15 +53,15 @@ class ThreadedEngine(Engine):
     name = "numpy"
 
     def __init__(self, threads=1):
-        self.threads = threads
+        self.threads, self.small = threads, BLOCKS[0][0] / 2  # multiplications of the smallest product that is split
         self.pool = ThreadPoolExecutor(max(threads - 1, 1))  # the calling thread works, too
 
     def matmul(self, A, B, out=None):
         """See `Engine`."""
+        if A.size * B.shape[1] < self.small:
+            return np.matmul(A, B, out=out)
         out = self.new_array((A.shape[0], B.shape[1]), A.dtype) if out is None else out
         blocks = column_blocks(*A.shape, B.shape[1])
-        if len(blocks) == 1:
-            return np.matmul(A, B, out=out)
         left = iter(blocks)  # of all threads
 
         def work():
