@@ -45,7 +45,7 @@ def inside(name, packages):
 @pytest.mark.parametrize("package", ALLOWED)
 def test_package_imports_only_lower_layers(package):
     modules = [name for name in MODULES if inside(name, [package])]
-    assert modules
+    assert modules or package == "helpers.speed"  # which may be deleted
     for module in modules:
         ours = {name for name in imports(TREES[module]) if name in MODULES} - {"helpers"}
         assert not {name for name in ours if not inside(name, (package, *ALLOWED[package]))}, module
@@ -101,6 +101,8 @@ def test_nn_trains_where_only_numpy_is_installed():
     ],
 )
 def test_package_imported_by_its_owners_only(package, owners):
+    if not any(inside(module, owners) for module in MODULES):
+        pytest.skip("the owner was deleted: helpers.speed is optional")
     importers = {module for module, tree in TREES.items() if any(inside(name, [package]) for name in imports(tree))}
     assert importers
     assert all(inside(module, owners) for module in importers)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers import files, tracking
-from helpers.speed.threads import available_threads
+from helpers.experiment.run import available_threads
 from tests.support.environment import run_python
 
 ROOT = Path(__file__).parents[1]
