@@ -42,7 +42,8 @@ def main(arguments=None):
     parser.add_argument("--results", metavar="FILE", help="CSV file with one row per trial (default: in sweeps/)")
     cli.add_allow_sample(parser)
     args = parser.parse_args(arguments)
-    folder, stem = Path("sweeps"), re.sub("[?#%]", "_", Path(args.file).stem)  # special in a URL
+    stem = re.sub(r"[?#%\ud800-\udfff]", "_", Path(args.file).stem)  # special in a URL; letters that the terminal lacks
+    folder = Path("sweeps")
     storage = args.storage or f"sqlite:///{folder.as_posix()}/{stem}.db"
     results = args.results or str(folder / f"{stem}.csv")
     frame = None

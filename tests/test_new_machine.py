@@ -179,7 +179,7 @@ WITHOUT_NUMPY = {"sitecustomize.py": f"import sys\nsys.modules['numpy'] = None\n
     [
         ({}, "No module named 'helpers'"),
         (OTHERS_HELPERS, "cannot import name 'load_data' from 'helpers'"),
-        (WITHOUT_NUMPY, "import of numpy halted"),
+        (WITHOUT_NUMPY, "numpy"),
     ],
     ids=["alone", "another package of this name", "a package is missing"],
 )

@@ -111,10 +111,10 @@ def in_use(checkpoint):
     lock = locked(checkpoint, timeout=0)
     try:
         lock.acquire()
-    except TimeoutError:
-        raise ValueError(f"checkpoint={str(checkpoint)!r} is in use by another training; name another file") from None
-    except (OSError, NotImplementedError):  # the folder cannot be written, or its file system has no locks
-        pass
+    except (OSError, NotImplementedError) as error:  # OSError: the folder cannot be written, or has no locks
+        if isinstance(error, TimeoutError) and os.path.exists(lock.lock_file):
+            used = f"checkpoint={str(checkpoint)!r} is in use by another training; name another file"
+            raise ValueError(used) from None
     try:
         yield
     finally:

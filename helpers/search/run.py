@@ -52,8 +52,8 @@ def search(
     workers : int, default=1
         Number of parallel processes, each with an equal share of the cores. More than one requires `storage`.
     seed : int, default=0
-        Seed of the sampler, and of the first training of each configuration. A configuration that is drawn again is
-        trained with the next seed.
+        Seed of the sampler of a new search, and of the first training of each configuration. A configuration that is
+        drawn again is trained with the next seed. A search that is continued draws other values each time.
     storage : str, optional
         A database URL, which several processes and machines may share. By default the trials are kept in memory.
     results : str or path-like, optional

@@ -30,7 +30,8 @@ def open_study(sweep, storage, trials, seed):
     database = optuna.storages.InMemoryStorage() if storage is None else open_database(storage)
     study = optuna.create_study(storage=database, study_name="sweep", direction=sweep.goal, load_if_exists=True)
     existing = study.get_trials(deepcopy=False)
-    if not existing and "sweep" not in study.user_attrs:
+    new = not existing and "sweep" not in study.user_attrs
+    if new:
         study.set_user_attr("sweep", sweep.fingerprint)
     stored = study.user_attrs.get("sweep", "of an older version")
     if stored != sweep.fingerprint:
@@ -38,8 +39,7 @@ def open_study(sweep, storage, trials, seed):
             f"storage={display_url(storage)!r} holds another sweep ({stored}, not {sweep.fingerprint}), perhaps this "
             "one before the file was edited: choose another storage, or give the sweep file another name"
         )
-    alone = all(trial.state.is_finished() for trial in existing)  # other machines must draw other values
-    study.sampler = make_sampler(sweep, trials, (seed + len(existing)) % 2**32 if alone else None)
+    study.sampler = make_sampler(sweep, trials, seed % 2**32 if new else None)  # other machines draw other values
     study.pruner = optuna.pruners.NopPruner()
     early, max_epochs = sweep.early_terminate, max(sweep.choices("epochs", hyperparameters()["epochs"].default))
     if early and early["min_iter"] <= max_epochs:  # otherwise no trial reaches the first comparison

@@ -39,10 +39,12 @@ class CompiledEngine(ThreadedEngine):
 
     def column_sums(self, A, out):
         """See `Engine`."""
-        if out.size == 1:  # NumPy adds a single column in another order
-            np.sum(A, axis=0, out=out)
-        else:
-            column_sums(A, out)
+        try:
+            if out.size > 1:  # NumPy adds a single column in another order
+                return column_sums(A, out)
+        except OSError:  # at the first call: the disk is full, so that the machine code is kept in memory only
+            pass
+        return np.sum(A, axis=0, out=out)
 
     def apply(self, function, /, *arguments, **options):
         """See `Engine`."""

@@ -258,7 +258,7 @@ def test_killed_worker_costs_only_its_trial(tmp_path):
     wait_for_trials(process, tmp_path, 4)
     os.kill(second, signal.SIGKILL)
     _, messages = end(process, 1)
-    assert messages[-1] == "error: every worker was killed; run the same search again to continue it"
+    assert "error: every worker was killed; run the same search again to continue it" in messages
     end(start(tmp_path, GRID | LONG, "--workers", "2"), 0)
     after = pd.read_csv(tmp_path / "sweeps" / "small.csv")
     assert len(points(after)) == 9
