@@ -7,7 +7,7 @@ data        Fashion-MNIST and MNIST: sources, split, scaling
 search      the hyperparameter search on this machine
 lesson      what only the notebook needs: figures, exercises
 results     the results of searches and recipes, as CSV files
-files       every file that is written: atomic writes, locks, archives
+files       atomic writes, locks, archives of arrays
 
 The commands are train, sweep, recipes, predict and report, as in ``python -m helpers.train``. The names below can be
 imported from here; a name loads its module when it is first used. The functions `search` and `predict`, whose names

@@ -302,6 +302,7 @@ def translate_and_build(function, arguments, options):
         exec(scalars_source, function.__globals__, namespace)
         namespace["scalars"].__kwdefaults__ = function.__kwdefaults__
         parts.append(f"*scalars({''.join(f'a{i}, ' for i in numbers)}{keywords})")
+    # for the rule above: def call(a0, a1, a2, a3, **options): loop(a0, a1, a3, *scalars(a2, **options)); return a0
     names = "".join(f"a{i}, " for i in range(len(arguments)))
     exec(f"def call({names}{keywords}):\n    loop({', '.join(parts)})\n    return a{places[0]}", namespace)
 
