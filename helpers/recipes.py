@@ -27,6 +27,7 @@ from helpers.experiment.config import Config
 from helpers.experiment.parallel import side_by_side
 from helpers.experiment.run import TrainingDiverged, available_threads, train
 from helpers.files import atomic_write, locked
+from helpers.nn.functions import LOSSES
 
 RUNS, CURVES, PREDICTIONS = RESULTS / "recipes.csv", RESULTS / "curves.csv", RESULTS / "predictions"
 KEYS = ["recipe", "seed"]
@@ -131,14 +132,18 @@ def run(name, seed):
     if interrupted:
         raise InterruptedError(f"the training of {name} with seed {seed} was stopped")
     row = {"recipe": name, "seed": seed, "epochs": len(history), "best_epoch": best_epoch}
-    row |= {column: history.loc[best_epoch - 1, column] for column in history.columns[1:5]}
-    row |= dict.fromkeys(("test_accuracy", "test_precision", "test_recall"), np.nan)
+    row |= {column: history.loc[best_epoch - 1, column] for column in ("train_loss", "train_accuracy")}
+    scores = ("val_loss", "val_accuracy", "test_accuracy", "test_precision", "test_recall")
+    row |= dict.fromkeys(scores, np.nan)
     images = {"val": data.x_val, "test": data.x_test if recipe.test else None}
     probabilities = {part: predict(params, X, **config.prediction) for part, X in images.items() if X is not None}
+    if "val" in probabilities:
+        row["val_loss"] = LOSSES[config.loss][0](probabilities["val"], data.y_val)
+        row["val_accuracy"] = accuracy(probabilities["val"], data.y_val)
     if recipe.test:
-        scores = per_class_scores(probabilities["test"], data.y_test, data.class_names).loc["macro avg"]
+        macro = per_class_scores(probabilities["test"], data.y_test, data.class_names).loc["macro avg"]
         row["test_accuracy"] = accuracy(probabilities["test"], data.y_test)
-        row |= {f"test_{score}": scores[score] for score in ("precision", "recall")}
+        row |= {f"test_{score}": macro[score] for score in ("precision", "recall")}
     row["seconds"] = history["seconds"].sum()
     return pd.DataFrame([row]), history.assign(recipe=name, seed=seed), probabilities
 

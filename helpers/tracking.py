@@ -8,6 +8,7 @@ import numpy as np
 import wandb
 
 from helpers.experiment.checkpoint import layer_arrays
+from helpers.experiment.metrics import accuracy
 
 # If the server stops answering, give up after a minute at most instead of hours; `wandb sync` uploads the rest later.
 WANDB_TIMEOUTS = {
@@ -126,7 +127,7 @@ class Recorder:
             history.to_csv(self.folder / "history.csv", index=False)
             weights = self.folder / "weights.npz"
             np.savez(weights, **layer_arrays(params))
-            if upload_weights or self.is_best_of_sweep(history["val_accuracy"].max()):
+            if upload_weights or self.is_best_of_sweep(accuracy(Y_hat, data.y_val)):
                 artifact = wandb.Artifact(f"weights-{self.run.sweep_id or self.run.id}", type="model")
                 artifact.add_file(str(weights))
                 self.run.log_artifact(artifact)

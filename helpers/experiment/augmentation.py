@@ -1,7 +1,5 @@
 """Data augmentation. A batch X (N, d²) has one image per row, read as a square of d × d pixels."""
 
-import itertools
-
 import numpy as np
 
 from helpers.experiment.checks import image_width
@@ -37,11 +35,11 @@ def random_shift(rng, X, pixels):
 
     All moves are equally probable.
     """
+    d = image_width("X", X.shape[1])
+    padded = np.pad(X.reshape(-1, d, d), [(0, 0), (pixels, pixels), (pixels, pixels)])
     moves = rng.integers(-pixels, pixels, (len(X), 2), endpoint=True)
-    for move in itertools.product(range(-pixels, pixels + 1), repeat=2):
-        chosen = np.flatnonzero((moves == move).all(axis=1))
-        if any(move):
-            X[chosen] = shift(X[chosen], *move)
+    for i, (row, column) in enumerate((pixels - moves).tolist()):
+        X[i] = padded[i, row : row + d, column : column + d].ravel()
 
 
 def mixup(rng, X, Y, alpha):

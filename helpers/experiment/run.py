@@ -142,14 +142,17 @@ class TrainingHooks(loop.Hooks):
         self.evaluated = self.seen
 
     def epoch(self):
-        """Validate, keep the best parameters, call what follows an epoch; stop early if `patience` says so."""
+        """Validate, keep the best parameters, call what follows an epoch; stop early if `patience` says so.
+
+        The images are validated as they are: averages over flips and shifts would take a quarter of the training time.
+        """
         params, steps = self.state.params, self.steps
         if not np.isfinite(params.theta).all():
             raise self.diverged(steps)
         row = {"epoch": len(self.history) + 1, "train_loss": self.total_loss / self.samples}
         row |= {"train_accuracy": self.total_correct / self.samples, "val_loss": math.nan, "val_accuracy": math.nan}
         if self.data.x_val is not None:
-            Y_hat = predict(params, self.data.x_val, **self.config.prediction, engine=self.engine)
+            Y_hat = predict(params, self.data.x_val, activation=self.config.activation, engine=self.engine)
             row |= {"val_loss": self.loss(Y_hat, self.data.y_val), "val_accuracy": accuracy(Y_hat, self.data.y_val)}
             if not math.isfinite(row["val_loss"]):
                 raise self.diverged(steps)
@@ -330,9 +333,9 @@ def model_train(
         last one without validation data.
     history : pandas.DataFrame
         One row per epoch: ``epoch``, ``train_loss`` and ``train_accuracy`` (means over the epoch, while the parameters
-        change, without the L2 penalty), ``val_loss``, ``val_accuracy``, ``seconds``. ``history.attrs`` holds ``data``
-        (its name), ``best_epoch``, ``interrupted``, ``config`` (every hyperparameter with the value used) and
-        ``engine``.
+        change, without the L2 penalty), ``val_loss`` and ``val_accuracy`` (of the images as they are, not averaged over
+        flips and shifts), ``seconds``. ``history.attrs`` holds ``data`` (its name), ``best_epoch``, ``interrupted``,
+        ``config`` (every hyperparameter with the value used) and ``engine``.
 
     Raises
     ------
