@@ -1,5 +1,9 @@
 """Trainings side by side: each in a process of its own, which uses one core."""
 
+import functools
+import os
+import threading
+import time
 from concurrent.futures import BrokenExecutor
 
 from helpers.experiment.stopping import leave_to_parent
@@ -71,6 +75,19 @@ def side_by_side(function, tasks, workers, stop):
 def work(added, i, function, task):
     """Call the function in a worker process; signals are left to the process that waits for the result."""
     leave_to_parent()
+    end_with_parent()
     for registry, entries in zip(REGISTRIES, added, strict=True):
         registry.update(entries)
     return i, function(*task)
+
+
+@functools.cache
+def end_with_parent():
+    """End this process when its parent has been killed, and nobody would read its result. Windows does not tell it."""
+
+    def watch(parent):
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, args=[os.getppid()], daemon=True).start()

@@ -13,7 +13,7 @@ from helpers.experiment.parallel import side_by_side
 from helpers.experiment.run import train_each
 from helpers.experiment.stopping import Flag, watching
 from helpers.nn.optimizers import OPTIMIZERS
-from tests.support.environment import wait_until
+from tests.support.environment import start_python, wait_until
 
 
 def signed(theta, g, t, *, learning_rate=0.01):
@@ -97,4 +97,18 @@ def test_stop_keeps_what_is_finished_and_ends_the_processes(tmp_path, waiting):
         assert flag.requested
     assert results == [(0, 0)]
     assert time.monotonic() - started < 500
+    wait_until(lambda: not running(tmp_path / "1"), timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    code = (
+        "from pathlib import Path; from helpers.experiment.parallel import side_by_side\n"
+        "from helpers.experiment.stopping import Flag; from tests.experiment.test_parallel import work\n"
+        f"list(side_by_side(work, [(Path({str(tmp_path)!r}), number) for number in (1, 2)], 2, Flag()))"
+    )
+    with start_python(code) as parent:
+        wait_until((tmp_path / "1").exists)
+        parent.kill()
     wait_until(lambda: not running(tmp_path / "1"), timeout=60)
