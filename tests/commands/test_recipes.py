@@ -175,17 +175,18 @@ def test_table_of_the_stored_results(capsys):
 def test_results_page_has_the_numbers_of_the_files():
     """The ablation study, what was tried, and the network that overfits."""
     runs = recipes.read(recipes.RUNS).set_index(["recipe", "seed"])["val_accuracy"]
-    for name in recipes.ABLATIONS:
-        points = 100 * (runs[f"fast-without-{name}"] - runs["fast"]).dropna()
-        low, high = stats.t.interval(0.95, len(points) - 1, points.mean(), stats.sem(points))
-        row = f"| {name.replace('-', ' ')} | {points.mean():+.2f} | {low:+.2f} to {high:+.2f} |"
-        assert row.replace("-", "−") in RESULTS_PAGE
     tried = pd.read_csv(recipes.RESULTS / "exploration.csv")
-    tried = tried[(tried["base"] == "shifts") & (tried["predictions"] == "flip and shifts")]
-    means = tried[tried["evaluated_at"] == "last epoch"].groupby(["network", "epochs", "change"])["val_accuracy"]
-    rows = {f"| {' | '.join(map(str, key))} | {len(values)} | {values.mean():.4f} |" for key, values in means}
-    printed = [line for line in RESULTS_PAGE.splitlines() if line.startswith(("| 1024-512 | ", "| 2048-1024 | "))]
-    assert len(printed) > 10
+    for change, rows in tried[tried["base"] == "dropout-75"].groupby("change"):
+        points = 100 * (rows.set_index("seed")["val_accuracy"] - runs["dropout-75"]).dropna()
+        low, high = stats.t.interval(0.95, len(points) - 1, points.mean(), stats.sem(points))
+        row = f"| {change.removeprefix('no ')} | {points.mean():+.2f} | {low:+.2f} to {high:+.2f} |"
+        assert row.replace("-", "−") in RESULTS_PAGE
+    tried = tried[tried["base"].isin(["shifts", "fast"]) & (tried["predictions"] == "flip and shifts")]
+    tried = tried[tried["evaluated_at"] == "last epoch"]
+    means = tried.groupby(["base", "network", "epochs", "change"])["val_accuracy"]
+    rows = {f"| {' | '.join(map(str, key[1:]))} | {len(values)} | {values.mean():.4f} |" for key, values in means}
+    printed = [line for line in RESULTS_PAGE.splitlines() if re.match(r"\| \d+-\d+ \| ", line)]
+    assert len(printed) > 20
     assert not {line.rpartition(" | ")[0] + " |" for line in printed} - rows
     curves = recipes.read(recipes.CURVES)
     means = curves[curves["recipe"] == "overfit-6x239"].groupby("epoch")[["train_accuracy", "val_accuracy"]].mean()
@@ -196,5 +197,5 @@ def test_results_page_has_the_numbers_of_the_files():
 def test_exploration_has_each_run_once():
     rows = pd.read_csv(recipes.RESULTS / "exploration.csv")
     assert not rows.drop(columns=["val_accuracy", "val_loss"]).duplicated().any()
-    assert set(rows["base"]) == {"shifts", "mixup"}
+    assert set(rows["base"]) == {"shifts", "mixup", "dropout-75", "fast"}
     assert rows["val_accuracy"].between(0.9, 0.95).all()
