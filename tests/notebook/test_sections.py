@@ -15,7 +15,7 @@ import helpers.data
 from tests.support.datasets import sample_arrays
 helpers.data.load_raw = lambda dataset, allow_sample: (*sample_arrays(dataset), "sample")
 from helpers.recipes import RECIPES
-RECIPES["fast"].hyperparameters["epochs"] = 10  # section 11 takes this recipe; the sample needs no 75 epochs to run it
+RECIPES["fast"].hyperparameters["epochs"] = 10  # section 11 takes this recipe; the sample needs no 100 epochs to run it
 """
 STOP = """
 import signal
