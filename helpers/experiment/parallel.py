@@ -53,7 +53,8 @@ def side_by_side(function, tasks, workers, stop):
     left, added = dict(enumerate(tasks)), [dict(registry) for registry in REGISTRIES]
     for attempt in range(1, ATTEMPTS + 1):
         with parallel_config("loky", inner_max_num_threads=1):
-            parallel = Parallel(min(workers, len(left)), batch_size=1, return_as="generator_unordered")
+            processes = max(2, min(workers, len(left)))  # with 1, joblib would work in this process
+            parallel = Parallel(processes, batch_size=1, return_as="generator_unordered")
         try:
             results = parallel([delayed(work)(added, i, function, task) for i, task in left.items()])
             while True:

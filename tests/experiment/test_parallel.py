@@ -41,6 +41,7 @@ def die_once(path, value):
     """End the process as the system does when memory is short; not the second time."""
     if not path.exists():
         path.touch()
+        time.sleep(1)  # it is then the only task that is left
         os.kill(os.getpid(), signal.SIGKILL)
     return value
 
@@ -54,6 +55,7 @@ def die(number):
 def test_task_of_a_killed_process_is_done_again(tmp_path):
     tasks = [(tmp_path / "first", 5), (tmp_path, 6), (tmp_path, 7)]
     assert sorted(side_by_side(die_once, tasks, 2, Flag())) == [(0, 5), (1, 6), (2, 7)]
+    assert signal.getsignal(signal.SIGINT) != signal.SIG_IGN  # only workers leave it to their parent
     with pytest.raises(BrokenExecutor):
         list(side_by_side(die, [(0,), (1,)], 2, Flag()))
 
