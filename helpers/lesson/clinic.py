@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from helpers.lesson.exercises import check, numerical_gradient
+from helpers.lesson.exercises import check, numerical_gradient, same_name
 from helpers.nn import functions
 from helpers.nn.initialization import intial_weights
 from helpers.nn.network import apply_mask, forward_propagation
@@ -92,11 +92,15 @@ def gradient_errors(patient=None, dropout=True):
 @check
 def check_diagnosis(diagnosis):
     """Check a diagnosis, the key of `CAUSES` for each of the six patients."""
-    if any(cause is ... for cause in diagnosis.values()):
+    found = {str(patient).upper(): cause for patient, cause in diagnosis.items()}
+    left = [patient for patient in PATIENTS if found.get(patient, ...) is ...]
+    if len(left) == len(PATIENTS):
         raise NotImplementedError
-    unknown = sorted({repr(cause) for cause in diagnosis.values()} - {*map(repr, CAUSES)})
+    if left:
+        return f"{', '.join(left)} is still open." if len(left) == 1 else f"{', '.join(left)} are still open."
+    unknown = sorted({repr(cause) for cause in found.values() if not any(same_name(cause, own) for own in CAUSES)})
     if unknown:
         return f"unknown: {', '.join(unknown)}. The causes are: {', '.join(map(repr, CAUSES))}."
-    wrong = [patient for patient, cause in PATIENTS.items() if diagnosis.get(patient) != cause]
+    wrong = [patient for patient, cause in PATIENTS.items() if not same_name(found[patient], cause)]
     hint = "Which of the gradients are wrong, from the last layer backwards, and what do they have in common?"
     return f"not correct: {', '.join(wrong)}. {hint}" if wrong else None

@@ -28,7 +28,7 @@ NUMBERS = {  # what is asked for: the answer, and a hint
     "loss of 100 classes": (math.log(100), "Each of the 100 classes has a probability of 1/100."),
     "squared error": (0.09, "Of the ten differences, nine are 1/10 and one is 9/10."),
     "parameters": (109_386, "Add the weights and the biases of all three layers."),
-    "largest learning rate": (1.0, "Each step multiplies the distance along an axis by 1 − ηκ; κ is at most 2."),
+    "largest learning rate": (1.0, "Along y, where it is steepest, each step multiplies the distance by 1 − 2η."),
 }
 
 
@@ -56,14 +56,20 @@ def compare(question, guess, measured, within=0.0):
     number = isinstance(measured, Real)
     text = f"{measured:.2f}" if number else str(measured)
     if guess is ...:
+        GUESSES.pop(question, None)
         print(f"{question}: {text}. You made no guess.")
         return
-    if number:
-        close = isinstance(guess, Real) and abs(guess - measured) <= within
-    else:
-        close = str(guess).lower() == str(measured).lower()
+    try:
+        close = abs(float(guess) - measured) <= within if number else same_name(guess, measured)
+    except (TypeError, ValueError):  # not a number
+        close = False
     GUESSES[question] = close
     print(f"{question}: {text}. You guessed {guess}: {'close' if close else 'a surprise'}.")
+
+
+def same_name(name, other):
+    """Return whether two names are the same but for letter case and spaces around them."""
+    return str(name).strip().lower() == str(other).strip().lower()
 
 
 def score():
@@ -79,12 +85,14 @@ def score():
 
 def difference(name, value, expected, N=1):
     """Return in words how an array differs from the expected one; None if it does not."""
+    if value is ...:
+        raise NotImplementedError
     if value is None:
-        return f"{name} is None. Does the function end with `return`?"
+        return f"{name} is None. Does the function return it?"
     value = np.asarray(value)
     if value.shape != expected.shape:
         hint = "Did you swap the two factors of the product, or forget a transpose?"
-        if value.ndim != expected.ndim:
+        if value.ndim != expected.ndim or expected.ndim == 1:
             hint = "Over which axis must the sum run, and is keepdims needed?"
         return f"{name} has the shape {value.shape}; it must have {expected.shape}. {hint}"
     if not np.isfinite(value).all():
@@ -94,10 +102,9 @@ def difference(name, value, expected, N=1):
         return None
     if close(-value, expected):
         return f"{name} has the wrong sign."
-    if N > 1 and close(value, N * expected):
-        return f"{name} is {N} times too large, and there are {N} samples: the factor 1/N is missing."
-    if N > 1 and close(N * value, expected):
-        return f"{name} is {N} times too small, and there are {N} samples: the factor 1/N occurs once too often."
+    if N > 1 and (close(value, N * expected) or close(N * value, expected)):
+        size = "large" if abs(value).sum() > abs(expected).sum() else "small"
+        return f"{name} is {N} times too {size}, and there are {N} samples. Where does a factor 1/N belong?"
     i = np.unravel_index(abs(value - expected).argmax(), value.shape)
     place = f"[{', '.join(map(str, i))}]" if i else ""
     return f"{name}{place} is {value[i]:.6g}; the numerical derivative is {expected[i]:.6g}."
@@ -139,14 +146,15 @@ def check_number(name, value):
     if np.ndim(value) or not isinstance(number := np.asarray(value).item(), (int, float)) or isinstance(number, bool):
         return f"{value!r} is not a number."
     tolerance = 0 if isinstance(expected, int) else 0.005
-    return None if math.isclose(number, expected, rel_tol=tolerance) else f"{number:.6g} is not the answer. {hint}"
+    return None if math.isclose(number, expected, rel_tol=tolerance) else f"{number:.10g} is not the answer. {hint}"
 
 
 @check
 def check_standard_deviation(deviation, width, layers=10):
     """Check a standard deviation of the weights for a network of ReLU layers of one width."""
-    if not deviation > 0:
-        return f"{deviation!r} is not a positive number."
+    deviation = float(deviation)
+    if not 0 < deviation < 1000:
+        return f"{deviation:g} is not a standard deviation of weights."
     # Each layer multiplies the mean square by its expected value, width σ²/2: ReLU sets half of them to zero
     ratio = (deviation * math.sqrt(width / 2)) ** layers
     if 0.9 < ratio < 1.1:
@@ -176,6 +184,9 @@ def check_layer_gradients(function):
     result = function(H.copy(), W.copy(), dA.copy())
     if not isinstance(result, (tuple, list)) or len(result) != 3:
         return "the function must return three arrays: return dW, db, dH"
+    shapes = [np.shape(value) for value in result]
+    if shapes != [W.shape, b.shape, H.shape] and sorted(shapes) == sorted([W.shape, b.shape, H.shape]):
+        return "the three arrays are in another order: return dW, db, dH"
     for name, value, array in zip(("dW", "db", "dH"), result, (W, b, H), strict=True):
         expected = numerical_gradient(lambda: float(np.sum(dA * (H @ W + b))), array)
         problem = difference(name, value, expected, N=5)
@@ -185,7 +196,7 @@ def check_layer_gradients(function):
 
 
 @check
-def check_training(data, output_gradient, layer_gradients, update, images=5000, batch_size=50, learning_rate=0.1):
+def check_training(data, output_gradient, layer_gradients, update, images=5000, batch_size=50, learning_rate=0.15):
     """Train 784-64-64-10 for an epoch with the functions of the reader beside those of `helpers`; plot both losses.
 
     ``update(theta, g, learning_rate)`` changes an array of parameters in place.
@@ -195,9 +206,9 @@ def check_training(data, output_gradient, layer_gradients, update, images=5000, 
         return backward_propagation(params, H, Y, "ReLU", "cross_entropy").layers
 
     def yours(params, H, Y):
-        gradients, dA = [], output_gradient(H[-1].copy(), Y.copy())
+        gradients, dA = [], np.asarray(output_gradient(H[-1].copy(), Y.copy()))
         for k in reversed(range(len(params.layers))):
-            dW, db, dH = layer_gradients(H[k].copy(), params.layers[k][0].copy(), dA)
+            dW, db, dH = map(np.asarray, layer_gradients(H[k].copy(), params.layers[k][0].copy(), dA))
             gradients.insert(0, (dW, db))
             dA = dH * (H[k] > 0)
         return gradients
@@ -216,7 +227,7 @@ def check_training(data, output_gradient, layer_gradients, update, images=5000, 
                 for array, gradient in zip(arrays, gradients, strict=True):
                     step(array, gradient, learning_rate)
     (*_, last), (*_, expected) = losses.values()
-    figures.lines(losses, "Your code trains the network", data.name, xlabel="step", ylabel="loss")
+    figures.lines(losses, "Training with your code and with the package", data.name, xlabel="step", ylabel="loss")
     if np.allclose(losses["yours"], losses["the package"], rtol=1e-4):
         return None
     first = int(np.argmax(~np.isclose(losses["yours"], losses["the package"], rtol=1e-4)))
@@ -255,7 +266,9 @@ def check_optimizer(rule, reference=eve, **hyperparameters):
         if problem:
             tiny = "with gradients of 1e-8, as small as ε, "
             return problem if scale == 1 else f"{tiny}{problem} Where does ε stand: outside the root?"
-    return None
+    others = {name: value * (0.9 - k / 20) for k, (name, value) in enumerate(reference.__kwdefaults__.items())}
+    problem = first_difference(rule, reference, names, wanted, 1, others | hyperparameters)
+    return problem and f"with other hyperparameters, {problem} Is each used where it belongs?"
 
 
 def first_difference(rule, reference, names, wanted, scale, hyperparameters):
@@ -296,6 +309,7 @@ def first_difference(rule, reference, names, wanted, scale, hyperparameters):
 @check
 def check_learning_rate(data, learning_rate, optimizer="sgd"):
     """Check a learning rate by a short training on part of the data."""
+    learning_rate = float(learning_rate)
     part = replace(data, x_train=data.x_train[:5000], y_train=data.y_train[:5000])
     loss = {}
     for rate in (learning_rate, learning_rate / 4, learning_rate * 4):
@@ -323,15 +337,20 @@ def check_confusions(names, matrix, classes, true):
     `matrix` is the confusion matrix of `classes`, true classes in rows. Any two of equal counts are accepted.
     """
     names = [names] if isinstance(names, str) else list(names)
-    unknown = [repr(name) for name in names if name not in classes]
+    if ... in names:
+        raise NotImplementedError
+    known = {name: next((own for own in classes if same_name(own, name)), None) for name in names}
+    unknown = [repr(name) for name, own in known.items() if own is None]
     if unknown:
         return f"unknown: {', '.join(unknown)}. Write the names as texts: {', '.join(map(repr, classes))}."
     errors = {name: count for name, count in zip(classes, matrix[classes.index(true)], strict=True) if name != true}
-    least = sorted(errors.values())[-2]
-    wrong = sorted(name for name in set(names) if errors.get(name, -1) < least)
+    chosen, most = set(known.values()), sorted(errors.values())[-2:]
+    wrong = sorted(name for name in chosen if errors.get(name, -1) < most[0])
     if wrong:
         return f"not correct: {', '.join(wrong)}. Read the row of {true}, and leave out the diagonal."
-    return None if len(set(names)) == 2 else f"{len(set(names))} of the names are correct; two are asked for."
+    if len(chosen) != 2:
+        return f"two names are asked for, and there are {len(chosen)}."
+    return None if sum(errors[name] for name in chosen) == sum(most) else "another class is predicted more often."
 
 
 @check
@@ -340,8 +359,13 @@ def check_shift(pixels, params, data, prediction):
     image = data.x_test[first_boot(data)]
     moved = np.stack([transform(image, right, 0, 0) for right in range(28)])
     predicted = predict(params, moved, **prediction).argmax(axis=1)
-    smallest = int((predicted != predicted[0]).argmax())
-    if pixels == smallest:
+    changed = predicted != predicted[0]
+    if not changed.any():
+        return "this network predicts the same for every shift: train it to the end, and try again."
+    pixels = float(pixels)
+    if pixels not in range(28):
+        return f"{pixels:g} is not a whole number from 0 to 27."
+    if pixels == changed.argmax():
         return None
-    same = 0 <= pixels < 28 and predicted[int(pixels)] == predicted[0]
-    return f"with {pixels} pixels the prediction {'is the same' if same else 'changes, but so it does with fewer'}."
+    answer = "changes, but so it does with fewer" if changed[int(pixels)] else "is the same"
+    return f"with {pixels:g} pixels the prediction {answer}."
