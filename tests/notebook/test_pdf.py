@@ -20,6 +20,7 @@ def test_pdf_has_every_letter_and_no_solution():
     subprocess.run(["bash", ".ci/run", "pdf"], cwd=ROOT, check=True, timeout=850)
     printed = subprocess.run(["pdftotext", PDF, "-"], capture_output=True, text=True, check=True, timeout=60).stdout
     assert "$$" not in printed
+    assert "Math Processing Error" not in printed
     assert "\\leftarrow" not in printed
     letters = re.sub(r"\s", "", printed)
     for rule in ("θ←θ−ηg", "u←βu+g", "v←βv+(1−β)g"):
