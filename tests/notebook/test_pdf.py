@@ -25,4 +25,5 @@ def test_pdf_has_every_letter_and_no_solution():
     letters = re.sub(r"\s", "", printed)
     for rule in ("θ←θ−ηg", "u←βu+g", "v←βv+(1−β)g"):
         assert letters.count(rule) >= 2, rule  # in its formula and in its listing
+    assert "BagAnkleboot" in letters  # the last column of a wide table, which paper would cut
     assert "He’srulegives" not in letters.replace("'", "’")  # from a solution
