@@ -1,14 +1,11 @@
 """The compiled engine of training, which computes bitwise the same as NumPy."""
 
-from itertools import pairwise
 from types import FunctionType
 
 import numpy as np
 
 from helpers.speed.compile import column_sums, compile_function
 from helpers.speed.threads import ThreadedEngine
-
-LONG, PARTS = 300_000, 4  # entries from which a vector is updated in so many parts, among the threads
 
 
 class CompiledEngine(ThreadedEngine):
@@ -56,13 +53,4 @@ class CompiledEngine(ThreadedEngine):
         compiled = self.functions.get(key)
         if compiled is None:
             compiled = self.functions[key] = compile_function(function, arguments, options)
-        first = arguments[0]
-        if compiled is function or self.threads == 1 or first.ndim > 1 or first.size < LONG:
-            return compiled(*arguments, **options)
-
-        def compute(block):  # each entry by itself: the blocks change no bit
-            compiled(*(a[block] if isinstance(a, np.ndarray) else a for a in arguments), **options)
-
-        edges = [first.size * i // PARTS for i in range(PARTS + 1)]
-        self.share([slice(*pair) for pair in pairwise(edges)], compute)
-        return first
+        return compiled(*arguments, **options)

@@ -62,23 +62,19 @@ class ThreadedEngine(Engine):
             return np.matmul(A, B, out=out)
         out = self.new_array((A.shape[0], B.shape[1]), A.dtype) if out is None else out
         blocks = column_blocks(*A.shape, B.shape[1])
-        self.share(blocks, lambda block: np.matmul(A, B[:, block], out=out[:, block]))
-        return out
-
-    def share(self, blocks, compute):
-        """Call `compute` with each block, among the threads."""
         left = iter(blocks)  # of all threads
 
         def work():
             with np.errstate(all="ignore"):  # each thread has its own
                 for block in left:
-                    compute(block)
+                    np.matmul(A, B[:, block], out=out[:, block])
 
         helpers = [self.pool.submit(work) for _ in range(min(self.threads, len(blocks)) - 1)]
         work()
         for helper in helpers:
             if not helper.cancel():  # it has begun
                 helper.result()
+        return out
 
     def new_array(self, shape, dtype):
         """Return an array for a result."""

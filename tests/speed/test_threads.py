@@ -1,6 +1,5 @@
 """Products in blocks among threads: bitwise the same for any number of threads, and no waiting for a busy core."""
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -28,10 +27,8 @@ def test_blocks_cover_the_columns(shape, count):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Small products and short vectors, too, are split."""
+    """Small products, too, are split."""
     monkeypatch.setattr(threads, "BLOCKS", ((1, 2), (20_000, 3), (50_000, 8)))
-    with contextlib.suppress(ImportError):  # without Numba
-        monkeypatch.setattr("helpers.speed.engine.LONG", 100)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
