@@ -130,8 +130,10 @@ def check_derivative(f, derivative):
     H, expected = f(A), (f(A + 1e-6) - f(A - 1e-6)) / 2e-6
     value = derivative(H.copy())
     problem = difference("the derivative", value, expected)
-    if problem is None or value is None or np.shape(value) != A.shape:
+    if problem is None or value is None:
         return problem
+    if np.shape(value) != A.shape:
+        return f"the derivative has the shape {np.shape(value)}; it must have that of H, {A.shape}."
     if np.allclose(derivative(A.copy()), expected, rtol=1e-4):
         return "your formula is right in terms of a; write it in terms of h = f(a)."
     i = abs(value - expected).argmax()
@@ -199,7 +201,8 @@ def check_layer_gradients(function):
 def check_training(data, output_gradient, layer_gradients, update, images=5000, batch_size=50, learning_rate=0.15):
     """Train 784-64-64-10 for an epoch with the functions of the reader beside those of `helpers`; plot both losses.
 
-    ``update(theta, g, learning_rate)`` changes an array of parameters in place.
+    ``update(theta, g, learning_rate)`` changes an array of parameters in place. The learning rate is not that of the notebook's
+    own loop, so that an update with a fixed rate differs.
     """
 
     def ours(params, H, Y):
@@ -364,7 +367,7 @@ def check_shift(pixels, params, data, prediction):
         return "this network predicts the same for every shift: train it to the end, and try again."
     pixels = float(pixels)
     if pixels not in range(28):
-        return f"{pixels:g} is not a whole number from 0 to 27."
+        return f"{pixels:g} is not an integer from 0 to 27."
     if pixels == changed.argmax():
         return None
     answer = "changes, but so it does with fewer" if changed[int(pixels)] else "is the same"

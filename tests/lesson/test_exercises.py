@@ -81,6 +81,7 @@ TIED = np.array([[0] * 4, [2, 90, 2, 6], [0] * 4, [0] * 4])
     [
         ("derivative", (np.tanh, lambda H: 1 - np.tanh(H) ** 2), "right in terms of a; write it in terms of h"),
         ("derivative", (np.tanh, lambda H: H**2 - 1), "the derivative has the wrong sign"),
+        ("derivative", (np.tanh, lambda H: 1), r"the derivative has the shape \(\); it must have that of H, \(13,\)"),
         ("derivative", (np.tanh, lambda H: 1 / 0), "your code raises ZeroDivisionError"),
         ("number", ("squared error", "0.09"), "'0.09' is not a number"),
         ("number", ("squared error", True), "True is not a number"),
@@ -144,7 +145,7 @@ def test_check_shift(namespace, capsys):
     assert smallest > 0
     assert all("the prediction is the same" in line for line in printed[:smallest])
     assert "changes, but so it does with fewer" in printed[27]
-    assert "28 is not a whole number from 0 to 27" in printed[28]
+    assert "28 is not an integer from 0 to 27" in printed[28]
 
 
 def own(data, output=lambda Y_hat, Y: (Y_hat - Y) / len(Y), gradients=None, rate=1, fixed=False):
