@@ -201,8 +201,8 @@ def check_layer_gradients(function):
 def check_training(data, output_gradient, layer_gradients, update, images=5000, batch_size=50, learning_rate=0.15):
     """Train 784-64-64-10 for an epoch with the functions of the reader beside those of `helpers`; plot both losses.
 
-    ``update(theta, g, learning_rate)`` changes an array of parameters in place. The learning rate is not that of the notebook's
-    own loop, so that an update with a fixed rate differs.
+    ``update(theta, g, learning_rate)`` changes an array of parameters in place. The learning rate is not that of
+    the notebook's own loop, so that an update with a fixed rate differs.
     """
 
     def ours(params, H, Y):
