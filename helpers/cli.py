@@ -6,13 +6,8 @@ import os
 import sys
 
 
-def printable(text):
-    """Return the text with every character escaped that could control a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in str(text))
-
-
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose messages, which quote arguments and files, cannot control the terminal."""
+    """An argument parser that names the flag which an unknown one probably means."""
 
     def __init__(self, **options):
         self.flags = []
@@ -23,10 +18,6 @@ class Parser(argparse.ArgumentParser):
         action = super().add_argument(*names, **options)
         self.flags += action.option_strings
         return action
-
-    def error(self, message):
-        """Print the usage and the message, and exit with code 2."""
-        super().error(printable(message))
 
     def parse_args(self, arguments=None, namespace=None):
         """Return the parsed arguments; for each unknown flag, name the one that was probably meant."""
@@ -66,7 +57,7 @@ def add_wandb_project(parser):
 
 def error(reason):
     """Print an error to standard error and return exit code 1."""
-    print(f"error: {printable(reason)}", file=sys.stderr)
+    print(f"error: {reason}", file=sys.stderr)
     return 1
 
 

@@ -95,7 +95,7 @@ def main(arguments=None):
                 continue
             y_hat = predict(params, pixels[None].astype(params.theta.dtype), **config.prediction)[0]
             best = ", ".join(f"{names[k]} {y_hat[k]:.1%}" for k in y_hat.argsort()[:-4:-1])
-            print(cli.printable(f"{path}: {best}" + (f" ({', '.join(steps)})" if steps else "")))
+            print(f"{path}: {best}" + (f" ({', '.join(steps)})" if steps else ""))
             if args.save_prepared:
                 with atomic_write(Path(args.save_prepared, f"{path.stem}.png")) as file:
                     pictures.write_png(pixels, file)

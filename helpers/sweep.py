@@ -51,7 +51,7 @@ def main(arguments=None):
         try:
             sweep = read_sweep(args.file)
             if sweep.ignored:
-                print(f"Ignored here, used only by W&B: {cli.printable(', '.join(sweep.ignored))}", file=sys.stderr)
+                print(f"Ignored here, used only by W&B: {', '.join(sweep.ignored)}", file=sys.stderr)
             if not (args.storage and args.results):
                 folder.mkdir(exist_ok=True)
             frame = search(
@@ -70,6 +70,6 @@ def main(arguments=None):
         ranked = frame.sort_values(sweep.metric, ascending=sweep.goal == "minimize").head(10)
         print(ranked.drop(columns=["reason", "sweep"]).to_string(index=False, float_format="{:.4g}".format))
         for reason, count in frame["reason"].value_counts().items():
-            print(f"{count} failed: {cli.printable(reason)}")
-        print(f"Results of all {len(frame)} trials: {cli.printable(results)}")
+            print(f"{count} failed: {reason}")
+        print(f"Results of all {len(frame)} trials: {results}")
     return stop.exit_code or int((frame["state"] == "failed").all())

@@ -1,15 +1,13 @@
 """Files for a training state (a checkpoint) and for a trained network (a model)."""
 
-import os
 import zlib
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from helpers.experiment.checks import check_path
 from helpers.experiment.config import Config, hyperparameters
-from helpers.files import locked, read_archive, write_archive
+from helpers.files import read_archive, write_archive
 from helpers.nn.network import Params, count_params, layer_sizes
 from helpers.nn.optimizers import OPTIMIZERS, state_names
 
@@ -100,28 +98,6 @@ def check_checkpoint(path, resume):
     if Path(path).exists() and not resume:
         raise ValueError(f"checkpoint={str(path)!r} exists: continue from it with resume=True, or delete it")
     return Path(path).exists()
-
-
-@contextmanager
-def in_use(checkpoint):
-    """Keep other trainings away from the checkpoint until the block ends; ValueError if one uses it."""
-    if checkpoint is None:
-        yield
-        return
-    lock = locked(checkpoint, timeout=0)
-    try:
-        lock.acquire()
-    except (OSError, NotImplementedError) as error:  # OSError: the folder cannot be written, or has no locks
-        if isinstance(error, TimeoutError) and os.path.exists(lock.lock_file):
-            used = f"checkpoint={str(checkpoint)!r} is in use by another training; name another file"
-            raise ValueError(used) from None
-    try:
-        yield
-    finally:
-        if lock.is_locked:
-            with suppress(OSError):
-                os.unlink(lock.lock_file)
-            lock.release()
 
 
 def save_checkpoint(path, state, config, data, progress):

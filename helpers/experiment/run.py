@@ -9,6 +9,7 @@ import itertools
 import math
 import os
 import sys
+import threading
 import time
 import warnings
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from helpers.experiment.augmentation import augment
-from helpers.experiment.checkpoint import check_checkpoint, fingerprint, in_use, load_checkpoint, save_checkpoint
+from helpers.experiment.checkpoint import check_checkpoint, fingerprint, load_checkpoint, save_checkpoint
 from helpers.experiment.checks import (
     check_bool,
     check_choice,
@@ -216,7 +217,7 @@ def train(data, config, *, on_epoch=None, progress=True, checkpoint=None, resume
     resumable = check_checkpoint(checkpoint, check_bool("resume", resume))
     engine, state = make_engine(engine, threads), initial_state(data, config)
     description = fingerprint(data) if checkpoint else None
-    with watching() as stop, in_use(checkpoint), progress_bar(progress, "batch") as bar:
+    with watching() as stop, progress_bar(progress, "batch") as bar:
         hooks = TrainingHooks(data, config, state, engine, stop, bar)
         if resumable:
             stored = load_checkpoint(checkpoint, state, config, description)
@@ -488,6 +489,7 @@ def progress_bar(progress, unit):
     """
     from tqdm import tqdm  # slow to import
 
+    tqdm.set_lock(threading.RLock())  # without a semaphore, which a killed process would leave behind
     notebook = "ipykernel" in sys.modules
     visible = notebook or (sys.stderr is not None and sys.stderr.isatty())
     disable = not (progress and visible) or bool(os.environ.get("CI"))

@@ -6,14 +6,14 @@ import io
 import itertools
 import json
 import math
-import multiprocessing
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 
 from helpers.experiment import stopping
 from helpers.experiment.checks import check_int
 from helpers.experiment.config import Config
-from helpers.experiment.run import TrainingDiverged, available_threads, blas_threads, progress_bar, train
+from helpers.experiment.parallel import side_by_side
+from helpers.experiment.run import TrainingDiverged, progress_bar, train
 from helpers.files import atomic_write
 from helpers.search.study import (
     best_value,
@@ -50,7 +50,7 @@ def search(
         for a grid, at most the number of its points. Processes that share a storage finish the trials that they have
         begun: there may be as many more as there are other processes.
     workers : int, default=1
-        Number of parallel processes, each with an equal share of the cores. More than one requires `storage`.
+        Number of parallel processes, each of which uses one core. More than one requires `storage`.
     seed : int, default=0
         Seed of the sampler of a new search, and of the first training of each configuration. A configuration that is
         drawn again is trained with the next seed. A search that is continued draws other values each time.
@@ -59,7 +59,7 @@ def search(
     results : str or path-like, optional
         A CSV file with the table of the finished trials, kept up to date.
     data : Dataset, optional
-        The data; only with a single worker. By default each worker calls `load_data`.
+        The data. By default `load_data` loads what the sweep names.
     allow_sample : bool, default=False
         Passed to `load_data`.
     progress : bool, default=True
@@ -76,7 +76,7 @@ def search(
     ValueError
         If the sweep, the storage, the results file or another argument is not valid.
     OSError
-        If the data are missing, the storage fails, or every worker was killed.
+        If the data are missing, the storage fails, or processes are killed again and again.
     """
     sweep = read_sweep(source)
     trials = check_int("trials", trials if trials is not None else sweep.run_cap or 20)
@@ -84,22 +84,28 @@ def search(
     workers, seed = check_int("workers", workers), check_int("seed", seed, ge=0)
     if storage is not None and not isinstance(storage, str):
         raise ValueError(f"storage={storage!r} must be the URL of a database, such as 'sqlite:///search.db'")
-    if workers > 1 and (storage is None or data is not None):
-        raise ValueError(f"workers={workers} requires a shared storage= and no data=, which each worker loads itself")
+    if workers > 1 and storage is None:
+        raise ValueError(f"workers={workers} requires storage=, a database that the processes share")
     if data is not None and data.x_val is None:
         raise ValueError("data has no validation part, which the metric needs: load it with a validation_split above 0")
-    job = Job(sweep, storage, trials, seed, allow_sample)
+    trial = Trial(sweep, storage, trials, seed)
     with storage_errors(storage), stopping.watching() as stop, progress_bar(progress, "trial") as bar:
-        study = job.open()
+        study = trial.open_study()
         if results:
             check_results_file(results, sweep)
         bar.reset(total=trials)
         show = functools.partial(show_progress, bar, study, sweep, results, {})
         show()
-        if workers == 1:
-            job.run(study, stop, data, after_trial=show)
-        elif not job.ended(study, stop):
-            run_in_workers(job, study, workers, stop, poll=show)
+        names, datasets = sweep.choices("dataset", "fashion_mnist"), {}
+        while (missing := trial.missing(study)) and not stop.requested:
+            datasets = datasets or {name: data or load_silently(name, allow_sample) for name in names}
+            tasks = [(datasets, study if workers == 1 else None)] * missing
+            try:
+                for _ in side_by_side(trial.run, tasks, workers, stop):
+                    show()
+            except BrokenExecutor:
+                reason = "processes are killed again and again; run the same search again to continue it"
+                raise ChildProcessError(reason) from None
         show()
         frame = trials_frame(study, sweep)
     frame.attrs["interrupted"] = stop.requested
@@ -120,42 +126,38 @@ def show_progress(bar, study, sweep, results, shown):
 
 
 @dataclass(frozen=True)
-class Job:
-    """The arguments of a search, passed to each worker."""
+class Trial:
+    """What a process needs for the next trial of a search."""
 
     sweep: Sweep
     storage: str | None
     trials: int
     seed: int
-    allow_sample: bool
 
-    def open(self):
+    def open_study(self):
         """Return the study."""
         return open_study(self.sweep, self.storage, self.trials, self.seed)
 
-    def ended(self, study, stop):
-        """Return whether there is nothing left to do. Trials that were killed are trained again, and do not count."""
-        enough = len(finished_trials(study)) >= self.trials
-        return enough or stop.requested or orphaned() or target_reached(study, self.sweep)
+    def missing(self, study):
+        """Return how many more trials are wanted; of a grid, how many more points."""
+        trials = finished_trials(study)
+        if self.sweep.method == "grid":  # two processes may draw the same point
+            trials = {tuple(trial.params.items()) for trial in trials}
+        return 0 if target_reached(study, self.sweep) else max(0, self.trials - len(trials))
 
-    def run(self, study, stop, data=None, after_trial=lambda: None):
-        """Run trials until the search has ended."""
+    def run(self, datasets, study=None):
+        """Run the next trial of the study, by default that in the storage, unless none is missing."""
         retry = import_optuna().storages.RetryHeartbeatStaleTrialCallback()
 
-        def callback(study, trial):
+        def after(study, trial):
             if was_killed(trial):
                 retry(study, trial)
-            after_trial()
-            if self.ended(study, stop):
-                study.stop()
 
-        if self.ended(study, stop):
-            return
-        names = self.sweep.choices("dataset", "fashion_mnist")
-        datasets = {name: data or load_silently(name, self.allow_sample) for name in names}
-        objective = functools.partial(self.objective, study, datasets)
-        while not self.ended(study, stop):  # Optuna's GridSampler stops before the retries of the last points
-            study.optimize(objective, catch=(*FAILURES, Stopped), callbacks=[callback])
+        with storage_errors(self.storage):
+            study = study or self.open_study()
+            if self.missing(study):
+                objective = functools.partial(self.objective, study, datasets)
+                study.optimize(objective, n_trials=1, catch=(*FAILURES, Stopped), callbacks=[after])
 
     def objective(self, study, datasets, trial):
         """Train one configuration and return the metric's best value."""
@@ -166,8 +168,6 @@ class Job:
 
         def report(row, params):
             trial.report(row[self.sweep.metric], row["epoch"])
-            if orphaned():
-                raise Stopped
             if row["epoch"] < config.epochs and trial.should_prune():
                 raise optuna.TrialPruned
 
@@ -190,55 +190,6 @@ class Job:
         same = [other.user_attrs for other in same if other.number != trial.number and not was_killed(other)]
         taken = {attrs.get("hyperparameters", {}).get("seed") for attrs in same}
         return next(seed for seed in itertools.count(self.seed) if seed not in taken)
-
-
-def run_in_workers(job, study, workers, stop, poll):
-    """Run the job in several processes, which share the storage; call `poll` every half second.
-
-    A worker that is killed or fails costs only its own trial. An OSError or ValueError of a worker is raised if the
-    others could not end the search without it.
-    """
-    context = multiprocessing.get_context("spawn")
-    errors, threads = context.SimpleQueue(), max(1, available_threads() // workers)
-    processes = [context.Process(target=work, args=(job, threads, errors), daemon=True) for _ in range(workers)]
-    told = False
-    try:
-        for process in processes:
-            process.start()
-        while running := [process for process in processes if process.is_alive()]:
-            wait([process.sentinel for process in running], timeout=0.5)
-            poll()
-            if stop.requested and not told:
-                told = True
-                for process in running:
-                    process.terminate()
-    finally:  # after a second signal some may be alive
-        for process in processes:
-            if process.pid:
-                process.kill()
-                process.join()
-    if not job.ended(study, stop):
-        failed = ChildProcessError("every worker was killed; run the same search again to continue it")
-        raise failed if errors.empty() else errors.get()
-
-
-def work(job, threads, errors):
-    """Run trials in a worker process."""
-    with stopping.watching() as stop, blas_threads(threads):
-        stopping.leave_to_parent()
-        try:
-            with storage_errors(job.storage):
-                study = job.open()
-                study.sampler.reseed_rng()  # workers that start together must draw different values
-                job.run(study, stop)
-        except (OSError, ValueError) as error:
-            errors.put(error)
-
-
-def orphaned():
-    """Return whether this is a worker whose search was killed."""
-    parent = multiprocessing.parent_process()
-    return parent is not None and not parent.is_alive()
 
 
 def suggest(trial, name, parameter):

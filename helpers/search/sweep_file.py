@@ -21,7 +21,7 @@ DISTRIBUTIONS = {  # the keys that each requires
     "q_uniform": ("min", "max", "q"), "log_uniform_values": ("min", "max"),
 }  # fmt: skip
 KEYS = ("method", "metric", "parameters", "early_terminate", "run_cap")
-MAX_CHARACTERS, MAX_GRID = 100_000, 1_000_000
+MAX_GRID = 1_000_000
 WANDB_KEYS = (
     "program", "command", "project", "entity", "name", "description", "apiVersion", "kind", "controller", "job",
     "image_uri", "scheduler",
@@ -81,30 +81,17 @@ def read_sweep(source):
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(f"source={source!r} must be the path of a sweep file, or a dict with the same content")
     try:
-        content = read_yaml(source)
+        with open(source, encoding="utf-8") as file:
+            content = yaml.safe_load(file)
     except OSError as error:
         raise ValueError(f"{source} cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         raise ValueError(f"{source} is not valid YAML: {line}{getattr(error, 'problem', error)}") from None
-    except ValueError as error:  # such as text that is not UTF-8
+    except (ValueError, RecursionError) as error:  # text that is not UTF-8; lists that are nested too deep
         raise ValueError(f"{source}: {error}") from None
     return parse_sweep(content, source)
-
-
-def read_yaml(path):
-    """Return the content of a YAML file of at most 100 kB without aliases, which could expand."""
-    with open(path, encoding="utf-8") as file:
-        text = file.read(MAX_CHARACTERS + 1)
-    if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"the file has more than {MAX_CHARACTERS:,} characters")
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-        raise ValueError("aliases (*name) are not supported; write the values out")
-    try:
-        return yaml.safe_load(text)
-    except RecursionError:
-        raise ValueError("lists and mappings are nested too deep") from None
 
 
 def parse_sweep(content, where=""):

@@ -56,7 +56,7 @@ def check_start(scenario, command, fault, code, received):
         require(not unexpected, "a traceback is printed")
     require(API_KEY not in command.text("out") + errors, "a secret is printed")
     left = command.left_over()
-    require(not left or ("SIGKILL" in received and scenario.orphans), f"processes are left: {left}")
+    require(not left, f"processes are left: {left}")
     scenario.check_start(fault, received)
 
 

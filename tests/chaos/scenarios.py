@@ -43,8 +43,7 @@ class Scenario:
     limit = 300  # seconds for one start
     kinds = ("signal", "signal", "double")  # a fault is drawn from these
     targets = ("parent", "parent", "worker", "all")  # so is the receiver of a signal
-    worker = b"spawn_main"  # a part of the command line of each worker
-    orphans = False  # whether the workers of a command that is killed may live on for a while
+    worker = b"popen_loky"  # a part of the command line of each worker
     troubles = ()  # how a server can fail
 
     def __init__(self, folder):
@@ -200,7 +199,6 @@ if __name__ == "__main__":
     cli.run(lambda: recipes.main(["--seeds=6", "--workers=2"]))
 """
     arguments = ("run_recipes.py",)
-    worker, orphans = b"popen_loky", True
 
     def prepare(self):
         self.rows = {}

@@ -113,17 +113,6 @@ def test_damaged_images_are_refused(kind, tmp_path):
     assert all(message.startswith(str(path)) for message in refused)
 
 
-def test_names_of_files_cannot_control_the_terminal(model, tmp_path, capsys):
-    path = write_image(np.zeros(784), tmp_path / "a\x1b[2J.png")
-    assert command.main([str(model), path]) == 0
-    with pytest.raises(SystemExit):
-        command.main([f"{path}.npz", path])
-    said = capsys.readouterr()
-    assert said.out.count(r"a\x1b[2J.png: ") == 1
-    assert r"a\x1b[2J.png.npz cannot be read" in said.err
-    assert "\x1b" not in said.out + said.err
-
-
 def test_test_prints_scores(model, sample, monkeypatch, tmp_path, capsys):
     """Before the classes of the images, if there are any."""
     monkeypatch.setattr("helpers.data.load_data", lambda dataset, allow_sample: sample)

@@ -182,22 +182,6 @@ def test_checkpoint_that_cannot_be_written_is_one_warning_per_epoch(data, tmp_pa
     assert (len(history), len(warned)) == (3, 2)
 
 
-def test_checkpoint_of_running_training_is_refused(data, file):
-    """The second training ends before its first step; the first one, and its file, are not affected."""
-    refused = []
-
-    def log(row):
-        with pytest.raises(ValueError, match=r"run\.ckpt' is in use by another training"):
-            model_train(data, checkpoint=file, resume=True, hidden_size=4, epochs=9)
-        refused.append(row["epoch"])
-
-    values = {"hidden_size": 4, "epochs": 3}
-    assert_same(model_train(data, **values, checkpoint=file, log=log), model_train(data, **values))
-    assert refused == [1, 2, 3]
-    assert os.listdir(file.parent) == ["run.ckpt"]
-    model_train(data, **values, checkpoint=file, resume=True)
-
-
 def trained_on(class_names):
     return SimpleNamespace(class_names=class_names, name="data")
 

@@ -265,9 +265,6 @@ def test_read_sweep_rejects_invalid_content(change, words):
         (b"\xff\xfe\x00", r"sweep\.yaml: 'utf-8' codec can't decode"),
         (b"", r"sweep\.yaml: the content is NoneType"),
         (b"!!python/object/apply:os.system ['true']", r"sweep\.yaml is not valid YAML"),
-        (b"a: &a [1, 1]\nb: &b [*a, *a]\nparameters: [*b, *b]\n", "aliases .* are not supported"),
-        (b"parameters: " + b"[" * 600 + b"]" * 600, "nested too deep"),
-        (b"# " + b"x" * 200_000, "more than 100,000 characters"),
         (None, r"sweep\.yaml cannot be read: No such file"),
     ],
 )
