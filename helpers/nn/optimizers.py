@@ -96,7 +96,7 @@ def adam(
     """m ← β₁m + (1−β₁)g;  v ← β₂v + (1−β₂)g²;  θ ← θ − η m̂ / (√v̂ + ε)
 
     Kingma & Ba 2015, Algorithm 1; m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ). Both parts of the
-    fraction are multiplied by c = √(1−β₂ᵗ) (end of section 2): √v̂ + ε → √v + cε.
+    fraction are multiplied by c = √(1−β₂ᵗ) (end of its section 2): √v̂ + ε → √v + cε.
     """
     m *= beta1
     m += (1 - beta1) * g
