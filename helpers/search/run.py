@@ -88,7 +88,7 @@ def search(
         raise ValueError(f"workers={workers} requires storage=, a database that the processes share")
     if data is not None and data.x_val is None:
         raise ValueError("data has no validation part, which the metric needs: load it with a validation_split above 0")
-    trial = Trial(sweep, storage, trials, seed)
+    trial = Trial(sweep, storage, trials, seed, allow_sample)
     with storage_errors(storage), stopping.watching() as stop, progress_bar(progress, "trial") as bar:
         study = trial.open_study()
         if results:
@@ -96,10 +96,9 @@ def search(
         bar.reset(total=trials)
         show = functools.partial(show_progress, bar, study, sweep, results, {})
         show()
-        names, datasets = sweep.choices("dataset", "fashion_mnist"), {}
+        load_silently.cache_clear()  # the files may have changed since the last search
         while (missing := trial.missing(study)) and not stop.requested:
-            datasets = datasets or {name: data or load_silently(name, allow_sample) for name in names}
-            tasks = [(datasets, study if workers == 1 else None)] * missing
+            tasks = [(data, study if workers == 1 else None)] * missing
             try:
                 for _ in side_by_side(trial.run, tasks, workers, stop):
                     show()
@@ -133,6 +132,7 @@ class Trial:
     storage: str | None
     trials: int
     seed: int
+    allow_sample: bool
 
     def open_study(self):
         """Return the study."""
@@ -145,8 +145,10 @@ class Trial:
             trials = {tuple(trial.params.items()) for trial in trials}
         return 0 if target_reached(study, self.sweep) else max(0, self.trials - len(trials))
 
-    def run(self, datasets, study=None):
+    def run(self, data=None, study=None):
         """Run the next trial of the study, by default that in the storage, unless none is missing."""
+        names = self.sweep.choices("dataset", "fashion_mnist")
+        datasets = {name: data or load_silently(name, self.allow_sample) for name in names}
         retry = import_optuna().storages.RetryHeartbeatStaleTrialCallback()
 
         def after(study, trial):
@@ -207,8 +209,9 @@ def suggest(trial, name, parameter):
     return trial.suggest_float(name, low, high, log=distribution == "log_uniform_values")
 
 
+@functools.cache
 def load_silently(name, allow_sample):
-    """Return the data set, without the line that `load_data` prints."""
+    """Return the data set, loaded once in each process, without the line that `load_data` prints."""
     from helpers.data import load_data  # slow to import
 
     with contextlib.redirect_stdout(io.StringIO()):

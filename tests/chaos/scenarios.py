@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -229,8 +230,11 @@ class Shared(Sweep):
     other = None
 
     def start(self):
-        """Start both; what is done to the first leaves the other alone."""
+        """Start both, one when the other has made the database; what is done to it leaves the other alone."""
         self.other = super().start()
+        database, deadline = self.folder / "sweeps" / "search.db", time.monotonic() + self.limit
+        while not (database.exists() and self.complete()) and time.monotonic() < deadline:
+            time.sleep(0.1)
         return super().start()
 
     def check_always(self):
