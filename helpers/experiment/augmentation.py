@@ -42,6 +42,33 @@ def random_shift(rng, X, pixels):
         X[i] = padded[i, row : row + d, column : column + d].ravel()
 
 
+def random_affine(rng, X, amount):
+    """Rotate, scale and shear each image of X (N, d²) about its centre at random, in place.
+
+    Pixel x of the new image is that at (I + M) x of the old one, with x counted from the centre and the four entries
+    of M uniform in −amount … amount; between pixels the image is interpolated linearly (Simard et al. 2003, section 2).
+    """
+    from scipy import ndimage  # slow to import
+
+    d = image_width("X", X.shape[1])
+    matrices, centre = np.eye(2) + rng.uniform(-amount, amount, (len(X), 2, 2)), np.full(2, (d - 1) / 2)
+    for x, matrix in zip(X, matrices, strict=True):
+        x[:] = ndimage.affine_transform(x.reshape(d, d), matrix, centre - matrix @ centre, order=1).ravel()
+
+
+def random_erasing(rng, X, pixels):
+    """Set a random rectangle of half the images of X (N, d²) to 0, in place (Zhong et al. 2020, section 3.2).
+
+    Its sides have 1 … pixels pixels.
+    """
+    d = image_width("X", X.shape[1])
+    sides = rng.integers(1, pixels, (len(X), 2), endpoint=True)
+    corners = rng.integers(0, d - sides, endpoint=True)
+    for i in np.flatnonzero(rng.random(len(X)) < 0.5):
+        (row, column), (height, width) = corners[i], sides[i]
+        X[i].reshape(d, d)[row : row + height, column : column + width] = 0
+
+
 def mixup(rng, X, Y, alpha):
     """x ← λx + (1−λ)x′ and y ← λy + (1−λ)y′, in place, with another image x′ of the batch.
 
@@ -60,5 +87,9 @@ def augment(rng, X, Y, config):
         random_horizontal_flip(rng, X, config.flip_probability)
     if config.max_shift:
         random_shift(rng, X, config.max_shift)
+    if config.affine:
+        random_affine(rng, X, config.affine)
+    if config.erasing:
+        random_erasing(rng, X, config.erasing)
     if config.mixup:
         mixup(rng, X, Y, config.mixup)
