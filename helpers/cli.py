@@ -80,10 +80,11 @@ def run(main):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at exit
         code = 1
     except ModuleNotFoundError as missing:
-        if (missing.name or "helpers").partition(".")[0] in ("helpers", *sys.stdlib_module_names):
+        package = (missing.name or "helpers").partition(".")[0]
+        if package in ("helpers", *sys.stdlib_module_names):
             raise
         remedy = "activate the project's virtual environment, or make it as the README describes"
-        code = error(f"the package {missing.name} is missing; {remedy}")
+        code = error(f"the package {package} is missing; {remedy}")
     sys.exit(code)
 
 

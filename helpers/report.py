@@ -117,7 +117,7 @@ def build_blocks(entity, project):
 
 def reason_impossible():
     """Return in one line why no report can be written from here; None if it can."""
-    import wandb  # noqa: F401 (if this is missing, it is the wrong environment)
+    import wandb.sdk  # noqa: F401 (if this is missing, it is the wrong environment; a folder wandb/ may be there)
 
     try:
         import wandb_workspaces.reports.v2  # noqa: F401

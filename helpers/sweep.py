@@ -8,6 +8,8 @@ interrupted or killed search continues when the command is run again. With --sto
 several machines share one search: run the same command on each.
 """
 
+import functools
+import math
 import re
 import sys
 from pathlib import Path
@@ -21,6 +23,21 @@ if __name__ == "__main__":  # before the other imports, which need this path, an
 from helpers import cli
 from helpers.experiment import stopping
 from helpers.search import read_sweep, search
+
+
+def print_trial(metric, row):
+    """Print the row of a trial, above the progress bar."""
+    from tqdm import tqdm
+
+    result = row["reason"] or f"{metric} {row[metric]:.4f} after {row['epochs_run']} epochs"
+    tqdm.write(f"trial {row['trial']}, {row['state']}: {result}, {row['seconds']:.0f} s")
+
+
+def flags(row, frame):
+    """Return the flags of helpers.train for the hyperparameters of a row."""
+    values = {name: row[name] for name in frame.attrs["hyperparameters"] if row[name] is not None}
+    lists = {name: ",".join(map(str, value)) for name, value in values.items() if isinstance(value, (list, tuple))}
+    return " ".join(f"--{name} {value}" for name, value in (values | lists).items())
 
 
 def main(arguments=None):
@@ -56,7 +73,7 @@ def main(arguments=None):
                 folder.mkdir(exist_ok=True)
             frame = search(
                 args.file, trials=args.trials, workers=args.workers, seed=args.seed, storage=storage,
-                results=results, allow_sample=args.allow_sample,
+                results=results, allow_sample=args.allow_sample, log=functools.partial(print_trial, sweep.metric),
             )  # fmt: skip
         except ValueError as error:
             parser.error(str(error))
@@ -72,4 +89,6 @@ def main(arguments=None):
         for reason, count in frame["reason"].value_counts().items():
             print(f"{count} failed: {reason}")
         print(f"Results of all {len(frame)} trials: {results}")
+        if not math.isnan(ranked[sweep.metric].iloc[0]):
+            print(f"To train the first of them: python -m helpers.train {flags(ranked.iloc[0], frame)}")
     return stop.exit_code or int((frame["state"] == "failed").all())

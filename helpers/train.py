@@ -203,6 +203,7 @@ def train(recorder, args, stop, chosen):
     try:
         if args["model"]:
             save_model(args["model"], params, config, data)
+            print(f"{args['model']}: the network of epoch {best_epoch}")
     except OSError as error:
         code = code or 1
         cli.error(f"the network could not be written: {error}")

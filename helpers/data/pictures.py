@@ -40,7 +40,8 @@ def read_picture(path):
                     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
                 return np.asarray(image.convert("L"), np.float32)
     except Exception as error:  # Pillow raises about ten different types for damaged files
-        raise ValueError(f"{path} cannot be read as an image: {type(error).__name__}: {error}") from None
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} cannot be read as an image: {reason}") from None
 
 
 def prepare(grey, class_names=()):

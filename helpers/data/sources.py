@@ -8,16 +8,15 @@ import contextlib
 import gzip
 import hashlib
 import http.client
+import importlib
 import os
 import re
 import shutil
-import subprocess
-import sys
+import socket
 import tempfile
 import urllib.request
 import warnings
 import zlib
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +47,8 @@ SHA256 = {
 KERAS_MNIST = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
 BASE_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"  # where Keras downloads both data sets
-BACKENDS = ("jax", "torch", "tensorflow")  # without one of them Keras cannot be imported
+KERAS_FILES = {"fashion_mnist": [f"fashion-mnist/{name}.gz" for name in FILES], "mnist": ["mnist.npz"]}
+TIMEOUT = 30  # seconds
 SYSTEM_FOLDER = Path("/usr/share/datasets")  # of the package dataset-fashion-mnist of Debian and Ubuntu
 SAMPLE_FOLDER = Path(__file__).parent / "samples"
 
@@ -225,67 +225,44 @@ def read_keras_cache(dataset, cache):
 
 
 def download(dataset, cache):
-    """Download a data set to a temporary folder, verify it, and move it into the cache.
+    """Download a data set into Keras's cache, and return its arrays.
 
-    Keras downloads it where it has a backend, urllib elsewhere: the same files, from the same address, to the same
-    places. Thus the cache never holds an incomplete file, and several processes may download at once. A cache that
-    cannot be written stays as it is. Raises ConnectionError if the download fails or is damaged.
+    `keras.datasets` does that where Keras works. Elsewhere, and where what it left is damaged, the same files come from
+    the same address to a temporary folder, are verified there, and replace those in the cache. A cache that cannot be
+    written stays as it is. Raises ConnectionError if the download fails or is damaged.
     """
+    with contextlib.suppress(Exception):  # there is no Keras, no backend for it, no connection
+        load_with_keras(dataset)
+        if arrays := read_keras_cache(dataset, cache):
+            return arrays
+    url = BASE_URL
     try:
-        with tempfile.TemporaryDirectory() as home:
-            if keras_backend():
-                load_with_keras(dataset, home)
-            else:
-                load_with_urllib(dataset, home)
-            downloaded = Path(home) / "datasets"
+        with tempfile.TemporaryDirectory() as folder:
+            downloaded = Path(folder)
+            for name in KERAS_FILES[dataset]:
+                target = downloaded / name
+                target.parent.mkdir(exist_ok=True)
+                url = f"{BASE_URL}/{target.name}"
+                with urllib.request.urlopen(url, timeout=TIMEOUT) as response, open(target, "wb") as file:
+                    shutil.copyfileobj(response, file)
             arrays = read_keras_cache(dataset, downloaded)
             with contextlib.suppress(OSError):
-                for path in filter(Path.is_file, downloaded.rglob("*")) if arrays else ():
-                    target = cache / path.relative_to(downloaded)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with atomic_write(target) as file:
-                        file.write(path.read_bytes())
+                for name in KERAS_FILES[dataset]:
+                    (cache / name).parent.mkdir(parents=True, exist_ok=True)
+                    with atomic_write(cache / name) as file:
+                        file.write((downloaded / name).read_bytes())
     except DamagedFile as damage:
         raise ConnectionError(f"the downloaded file is damaged: {damage}") from None
-    except OSError as error:  # no connection; the temporary folder cannot be written
-        raise ConnectionError(str(error)) from None
-    if arrays is None:
-        raise ConnectionError("Keras wrote no files")
+    except (OSError, http.client.HTTPException) as error:  # no connection; the temporary folder cannot be written
+        raise ConnectionError(f"{url}: {error}") from None
     return arrays
 
 
-def keras_backend():
-    """Return the first backend that is installed beside Keras, or None."""
-    return next((name for name in BACKENDS if find_spec(name)), None) if find_spec("keras") else None
-
-
-def load_with_urllib(dataset, home):
-    """Download the files of the data set to where Keras would put them, with `home` as KERAS_HOME.
-
-    Raises ConnectionError for any failure.
-    """
-    files = {"fashion_mnist": [f"fashion-mnist/{name}.gz" for name in FILES], "mnist": ["mnist.npz"]}
-    for name in files[dataset]:
-        target = Path(home, "datasets", name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        url = f"{BASE_URL}/{target.name}"
-        try:
-            with urllib.request.urlopen(url, timeout=30) as response, open(target, "wb") as file:
-                shutil.copyfileobj(response, file)
-        except (OSError, http.client.HTTPException) as error:
-            raise ConnectionError(f"{url}: {error}") from None
-
-
-def load_with_keras(dataset, home):
-    """Load the data set with Keras in a separate process, with `home` as KERAS_HOME.
-
-    Keras reads its configuration once, when it is imported, and the configuration may name a backend that is not
-    installed; here the first installed backend is used. Raises ConnectionError for any failure.
-    """
-    code = f"import socket; socket.setdefaulttimeout(30); import keras; keras.datasets.{dataset}.load_data()"
-    environment = os.environ | {"KERAS_HOME": home, "KERAS_BACKEND": keras_backend() or ""}
-    result = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, errors="replace", check=False
-    )
-    if result.returncode:
-        raise ConnectionError((result.stderr.strip().splitlines() or ["Keras ended without a message"])[-1])
+def load_with_keras(dataset):
+    """Let Keras download the data set into its cache."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        importlib.import_module(f"keras.datasets.{dataset}").load_data()
+    finally:
+        socket.setdefaulttimeout(before)

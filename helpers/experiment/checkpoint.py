@@ -96,7 +96,7 @@ def check_checkpoint(path, resume):
         return False
     check_path("checkpoint", path)
     if Path(path).exists() and not resume:
-        raise ValueError(f"checkpoint={str(path)!r} exists: continue from it with resume=True, or delete it")
+        raise ValueError(f"checkpoint={str(path)!r} exists: continue from it with resume=True (--resume), or delete it")
     return Path(path).exists()
 
 

@@ -133,7 +133,7 @@ class TrainingHooks(loop.Hooks):
         loss = self.loss(Y_hat, Y)
         if not math.isfinite(loss):
             raise self.diverged(1 + (part.start + int(np.isnan(Y_hat).any(axis=1).argmax())) // self.config.batch_size)
-        for vector in self.state.vectors:
+        for vector in (self.state.params.theta, *self.state.vectors):
             self.engine.apply(flush_denormals, vector, limit=flush_limit(vector.dtype))
         self.total_loss += loss * rows
         self.total_correct += accuracy(Y_hat, Y) * rows
@@ -183,7 +183,7 @@ class TrainingHooks(loop.Hooks):
 
 
 def flush_limit(dtype):
-    """Return the magnitude below which the optimizer state is set to zero, every `CHECK_EVERY` steps.
+    """Return the magnitude below which parameters and optimizer state are set to zero, every `CHECK_EVERY` steps.
 
     It is a million times the smallest normal number (1e-32 in float32). Fifty steps with β = 0.9 shrink a moving
     average to 1/194, and the learning rate shrinks its update further; both must remain normal until the next time.
@@ -194,8 +194,8 @@ def flush_limit(dtype):
 def flush_denormals(vector, *, limit):
     """Set entries that are about to become denormal numbers to zero.
 
-    The moving average of a gradient that has become zero (a pixel at the border) shrinks at each step but never reaches
-    zero, and many processors are a hundred times slower with denormal numbers.
+    The moving average of a gradient that has become zero (a pixel at the border), and a weight under a strong decay,
+    shrink at each step but never reach zero, and many processors are a hundred times slower with denormal numbers.
     """
     vector[:] = np.where(np.abs(vector) < limit, 0, vector)
 

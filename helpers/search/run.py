@@ -37,7 +37,7 @@ class Stopped(Exception):
 
 def search(
     source, *, trials=None, workers=1, seed=0, storage=None, results=None, data=None, allow_sample=False,
-    progress=True,
+    progress=True, log=None,
 ):  # fmt: skip
     """Run a sweep until it has `trials` finished trials, and return their table.
 
@@ -64,6 +64,8 @@ def search(
         Passed to `load_data`.
     progress : bool, default=True
         Show a progress bar.
+    log : callable, optional
+        Called after each trial of this call with its row of the table, a dict.
 
     Returns
     -------
@@ -94,14 +96,14 @@ def search(
         if results:
             check_results_file(results, sweep)
         bar.reset(total=trials)
-        show = functools.partial(show_progress, bar, study, sweep, results, {})
+        show = functools.partial(show_progress, bar, study, sweep, results, set())
         show()
         load_silently.cache_clear()  # the files may have changed since the last search
         while (missing := trial.missing(study)) and not stop.requested:
             tasks = [(data, study if workers == 1 else None)] * missing
             try:
                 for _ in side_by_side(trial.run, tasks, workers, stop):
-                    show()
+                    show(log)
             except BrokenExecutor:
                 reason = "processes are killed again and again; run the same search again to continue it"
                 raise ChildProcessError(reason) from None
@@ -111,17 +113,20 @@ def search(
     return frame
 
 
-def show_progress(bar, study, sweep, results, shown):
-    """Bring the progress bar and the CSV file up to date, if a trial has finished since the last call."""
-    trials = finished_trials(study)
-    if results and len(trials) != shown.get("trials"):
+def show_progress(bar, study, sweep, results, seen, log=None):
+    """Bring the progress bar and the CSV file up to date, and log the trials whose numbers have not been `seen`."""
+    table = trials_frame(study, sweep)
+    if results:
         with atomic_write(results) as file:
-            trials_frame(study, sweep).to_csv(file, index=False)
-    best = best_value([trial.value for trial in trials if trial.state.name == "COMPLETE"], sweep)
+            table.to_csv(file, index=False)
+    new = table[~table["trial"].isin(seen)]
+    for row in new.to_dict("records") if log else ():
+        log(row)
+    best = best_value(table.loc[table["state"] == "complete", sweep.metric], sweep)
     if best is not None:
         bar.set_description(f"best {sweep.metric} {best:.4f}", refresh=False)
-    bar.update(len(trials) - shown.get("trials", 0))
-    shown["trials"] = len(trials)
+    bar.update(len(new))
+    seen.update(new["trial"])
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def test_invalid_files_exit_code_2(model, tmp_path, capsys):
     for arguments, words in (
         ([model, tmp_path / "large.png"], "large.png: nothing in it stands out from the background"),
         ([model, tmp_path / "large.png", "--as-is"], "large.png has 40 × 30 pixels; with --as-is it must have 28 × 28"),
-        ([model, tmp_path / "none.png"], "none.png cannot be read as an image: FileNotFoundError"),
+        ([model, tmp_path / "none.png"], "none.png cannot be read as an image: No such file"),
         ([model, tmp_path / "empty"], "empty is a folder without pictures"),
         ([tmp_path / "other.npz", good], "other.npz holds a network of 9 inputs; an image has 784 pixels"),
         ([good, good], "good.png is damaged, or not a model of this project"),

@@ -263,7 +263,9 @@ def test_checkpoint_resume_and_model_file(offline, capsys, tmp_path):
     first = printed(capsys, epochs=2, dropout=0.1, checkpoint=checkpoint)
     with pytest.raises(SystemExit, match="2"):
         printed(capsys, checkpoint=checkpoint)
-    assert re.search(r"checkpoint=.* exists: continue from it with resume=True, or delete it", capsys.readouterr().err)
+    assert re.search(
+        r"checkpoint=.* exists: continue from it with resume=True \(--resume\), or delete it", capsys.readouterr().err
+    )
     rest = printed(capsys, "--resume", epochs=4, dropout=0.1, checkpoint=checkpoint, model=model)
     assert first + rest == whole
     assert train.main([*flags(hidden_size=9, checkpoint=checkpoint), "--resume"]) == 2

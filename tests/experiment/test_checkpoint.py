@@ -135,7 +135,9 @@ def test_resumed_training_after_kills_equals_uninterrupted_training(tmp_path):
 def test_checkpoint_of_other_training_refused_with_differences(data, file):
     values = {"epochs": 2, "hidden_size": 4, "checkpoint": file, "schedule": "cosine"}
     model_train(data, **values)
-    with pytest.raises(ValueError, match=r"run\.ckpt' exists: continue from it with resume=True, or delete it"):
+    with pytest.raises(
+        ValueError, match=r"run\.ckpt' exists: continue from it with resume=True \(--resume\), or delete it"
+    ):
         model_train(data, **values)
     for change, message in (
         ({"learning_rate": 0.5}, r"learning_rate is 0\.001 in the checkpoint and 0\.5 here$"),

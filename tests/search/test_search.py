@@ -17,7 +17,7 @@ import yaml
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from helpers import sweep
+from helpers import sweep, train
 from helpers.search import importance, run, search
 from tests.support.datasets import blobs
 
@@ -416,6 +416,17 @@ def test_failure_exit_code_1(failure, folder, monkeypatch, capsys):
     monkeypatch.setattr(sweep, "search", fail)
     assert sweep.main(["small.yaml"]) == 1
     assert capsys.readouterr().err == f"error: {failure}\n"
+
+
+def test_trials_are_printed_and_the_best_one_as_a_command(folder, capsys):
+    Path("small.yaml").write_text(yaml.safe_dump(GRID), "utf-8")
+    assert sweep.main(["small.yaml", "--trials=3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:30] for line in lines[:3]] == [f"trial {i}, complete: val_accuracy"[:30] for i in range(3)]
+    best = pd.read_csv("sweeps/small.csv").sort_values("val_accuracy").iloc[-1]
+    args = train.read_arguments(lines[-1].partition("helpers.train ")[2].split())
+    assert (args["optimizer"], args["epochs"], args["seed"]) == (best.optimizer, 2, 0)
+    assert str(args["hidden_size"]).strip("()") == best.hidden_size.strip("[]")
 
 
 def test_sweep_names_that_are_special_in_a_url(folder):

@@ -12,12 +12,14 @@ IMAGES = 200  # for training, and for validation
 
 def shorten(info):
     """Replace the data by the sample, and `train` by one epoch on few images, reported as interrupted."""
+    import tempfile
     from dataclasses import replace
     from importlib import import_module
+    from pathlib import Path
 
     with get_ipython().builtin_trap:  # without it, pandas takes the notebook for a terminal
         import helpers.data
-        from helpers.experiment import run
+        from helpers.experiment import checkpoint, run
         from helpers.lesson import clinic
         from helpers.lesson.figures import style
         from tests.support.datasets import sample_arrays
@@ -33,6 +35,14 @@ def shorten(info):
         result.history.attrs |= {"interrupted": True, "config": dict(vars(config))}
         return result
 
+    folder = tempfile.TemporaryDirectory()  # not to replace a network that the notebook stored
+
+    def elsewhere(function):
+        return lambda path, *arguments: function(Path(folder.name, path), *arguments)
+
+    checkpoint.read_archive, checkpoint.write_archive = map(
+        elsewhere, (checkpoint.read_archive, checkpoint.write_archive)
+    )
     run.train, run.available_threads = train, lambda: 1
     clinic.IMAGES, style.DPI, importance.TREES, importance.REPEATS = IMAGES, 50, 5, 2
     helpers.data.load_raw = lambda dataset, allow_sample: (*sample_arrays(dataset), "sample")
