@@ -36,7 +36,7 @@ def spin():
 
 
 def train_seeds(trainings, workers, hidden, batch_size):
-    """Train with so many seeds; return the seconds of four epochs of each, and the megabytes of the other processes."""
+    """Train with so many seeds; return the seconds of four epochs of each, and the megabytes (PSS) of the workers."""
     from helpers import train_each
 
     data = load_data()
@@ -48,5 +48,5 @@ def train_seeds(trainings, workers, hidden, batch_size):
     seconds, megabytes = time.perf_counter() - started, 0.0
     for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
         if "popen_loky" in Path(f"/proc/{child}/cmdline").read_text():
-            megabytes += int(Path(f"/proc/{child}/status").read_text().split("VmHWM:")[1].split()[0]) / 1e3
+            megabytes += int(Path(f"/proc/{child}/smaps_rollup").read_text().split("Pss:")[1].split()[0]) / 1e3
     return seconds, megabytes
