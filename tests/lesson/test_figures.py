@@ -38,7 +38,7 @@ X = RNG.random((30, 784))
 NETWORK, ZEROS = (intial_weights(1, 5, name, inputs=2, classes=3) for name in ("He", "zeros"))
 SCALES = {"sigmoid": {"He": [1, 0.5], "Xavier": [1, 0.1]}, "ReLU": {"He": [1, 1], "Xavier": [1, 0.2]}}
 IMPORTANCES = {
-    "all trials": pd.DataFrame({"importance": [0.3, 0.7], "std": [0.1, 0.1]}, ["batch_size", "optimizer"]),
+    "all trials": pd.DataFrame({"importance": [0.3, 0.7]}, ["batch_size", "optimizer"]),
     "some": pd.DataFrame({"importance": [0.6, 0.4]}, ["batch_size", "optimizer"]),
 }
 CORRELATIONS = pd.DataFrame({"correlation": [0.5, -0.5]}, ["weight_init_He", "batch_size"])

@@ -71,9 +71,8 @@ def parallel_coordinates(results, hyperparameters, title, source):
 def hyperparameter_importance(importances, correlations, title, source):
     """Plot the importance of each hyperparameter, and the correlation of its values with the validation accuracy.
 
-    `importances` holds for each label a table with the column ``importance``, and optionally its standard deviation
-    ``std``, indexed by hyperparameter; the bars have the order of the first. `correlations` is a table with the column
-    ``correlation``.
+    `importances` holds for each label a table with the column ``importance``, indexed by hyperparameter; the bars have
+    the order of the first. `correlations` is a table with the column ``correlation``.
     """
     order = next(iter(importances.values()))["importance"].sort_values(ascending=False).index
     correlation = correlations["correlation"]
@@ -81,10 +80,8 @@ def hyperparameter_importance(importances, correlations, title, source):
     height, width = max(5, 0.3 * len(correlation) + 1.8), 0.8 / len(importances)
     with style.figure(1, 2, size=(8.5, height), title=title, alt=alt, source=source) as (fig, axes):
         for i, (label, table, look) in enumerate(style.distinct(importances)):
-            table = table.reindex(order)
             y = np.arange(len(order)) + width * (i - (len(importances) - 1) / 2)
-            error = {"xerr": table["std"], "error_kw": {"capsize": 2}} if "std" in table else {}
-            axes[0].barh(y, table["importance"], width, color=look["color"], label=label, **error)
+            axes[0].barh(y, table["importance"].reindex(order), width, color=look["color"], label=label)
         axes[0].set_yticks(range(len(order)), map(style.words, order))
         axes[0].set(title="Importance", xlabel="normalised permutation\nimportance", ylim=(len(order) - 0.4, -0.6))
         colours = np.where(correlation > 0, style.BLUE, style.ORANGE)
