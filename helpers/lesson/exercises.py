@@ -46,6 +46,8 @@ def check(compare):
             return
         except Exception as error:  # whatever the student's code raises
             problem = f"your code raises {type(error).__name__}: {error}."
+            if any(word in str(error) for word in ("matmul", "broadcast", "aligned")):
+                problem += " Print the shapes of both factors: is a transpose missing?"
         print(f"Not yet: {problem}" if problem else "Correct.")
 
     return run

@@ -101,6 +101,7 @@ TIED = np.array([[0] * 4, [2, 90, 2, 6], [0] * 4, [0] * 4])
         ("layer_gradients", (layer(lambda dW, db, dH: (dW, dH.sum(axis=1), dH)),), "Over which axis must the sum run"),
         ("layer_gradients", (layer(lambda dW, db, dH: (dH, dW, db)),), "in another order: return dW, db, dH"),
         ("layer_gradients", (lambda H, W, dA: H.T @ dA,), "must return three arrays"),
+        ("layer_gradients", (lambda H, W, dA: (H @ dA, 0, 0),), "ValueError: matmul.*is a transpose mis"),
         ("optimizer", (optimizers.adam, exercises.eve), r"between t and \*, is m, v; it must be m, v, d, f"),
         ("confusions", ({"Shirt", "Coat"}, COUNTS, GARMENTS, "Shirt"), "not correct: Shirt. Read the row of Shirt"),
         ("confusions", ({"Dress", "Coat"}, COUNTS, GARMENTS, "Shirt"), "not correct: Dress. Read the row of Shirt"),
