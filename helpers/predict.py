@@ -86,7 +86,7 @@ def main(arguments=None):
         paths = pictures.pictures_in(args.pictures)
         if args.save_prepared:
             Path(args.save_prepared).mkdir(parents=True, exist_ok=True)
-        for path in paths:
+        for i, path in enumerate(paths, 1):
             try:
                 pixels, steps = read_image(path, names, args.as_is)
             except ValueError as error:
@@ -97,7 +97,7 @@ def main(arguments=None):
             best = ", ".join(f"{names[k]} {y_hat[k]:.1%}" for k in y_hat.argsort()[:-4:-1])
             print(f"{path}: {best}" + (f" ({', '.join(steps)})" if steps else ""))
             if args.save_prepared:
-                with atomic_write(Path(args.save_prepared, f"{path.stem}.png")) as file:
+                with atomic_write(Path(args.save_prepared, f"{path.stem}-{i}.png")) as file:
                     pictures.write_png(pixels, file)
     except ValueError as error:
         parser.error(str(error))

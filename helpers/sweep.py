@@ -9,7 +9,6 @@ several machines share one search: run the same command on each.
 """
 
 import functools
-import math
 import re
 import sys
 from pathlib import Path
@@ -29,7 +28,8 @@ def print_trial(metric, row):
     """Print the row of a trial, above the progress bar."""
     from tqdm import tqdm
 
-    result = row["reason"] or f"{metric} {row[metric]:.4f} after {row['epochs_run']} epochs"
+    failed = row["state"] == "failed"
+    result = row["reason"] if failed else f"{metric} {row[metric]:.4f} after {row['epochs_run']} epochs"
     tqdm.write(f"trial {row['trial']}, {row['state']}: {result}, {row['seconds']:.0f} s")
 
 
@@ -53,13 +53,18 @@ def main(arguments=None):
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="parallel processes (default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of the sampler and of training (default: %(default)s)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of training and, with one worker, of the sampler (default: %(default)s)",
     )
     parser.add_argument("--storage", metavar="URL", help="database for the trials (default: an SQLite file in sweeps/)")
     parser.add_argument("--results", metavar="FILE", help="CSV file with one row per trial (default: in sweeps/)")
     cli.add_allow_sample(parser)
     args = parser.parse_args(arguments)
-    stem = re.sub(r"[?#%\ud800-\udfff]", "_", Path(args.file).stem)  # special in a URL; letters that the terminal lacks
+    special = r"[?#%@\ud800-\udfff]"  # in a URL; letters that the terminal lacks
+    stem = re.sub(special, "_", Path(args.file).stem)
     folder = Path("sweeps")
     storage = args.storage or f"sqlite:///{folder.as_posix()}/{stem}.db"
     results = args.results or str(folder / f"{stem}.csv")
@@ -84,11 +89,13 @@ def main(arguments=None):
         if frame is None or frame.attrs["interrupted"]:
             print("\nInterrupted; run the same command again to continue the search.", file=sys.stderr)
             return stop.exit_code or 130
-        ranked = frame.sort_values(sweep.metric, ascending=sweep.goal == "minimize").head(10)
+        ranked = frame.sort_values(sweep.metric, ascending=sweep.goal == "minimize")
+        ranked = ranked.sort_values("state", key=lambda state: state == "failed", kind="stable").head(10)
         print(ranked.drop(columns=["reason", "sweep"]).to_string(index=False, float_format="{:.4g}".format))
         for reason, count in frame["reason"].value_counts().items():
             print(f"{count} failed: {reason}")
         print(f"Results of all {len(frame)} trials: {results}")
-        if not math.isnan(ranked[sweep.metric].iloc[0]):
-            print(f"To train the first of them: python -m helpers.train {flags(ranked.iloc[0], frame)}")
+        if ranked["state"].iloc[0] != "failed":
+            sample = " --allow_sample" * args.allow_sample
+            print(f"To train the first of them: python -m helpers.train {flags(ranked.iloc[0], frame)}{sample}")
     return stop.exit_code or int((frame["state"] == "failed").all())

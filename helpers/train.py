@@ -76,8 +76,11 @@ def read_arguments(arguments=None):
         args["hidden_size"] = ",".join(args["hidden_size"])
     with problems.noted():
         args["dataset"] = check_choice("dataset", read_choice("dataset", args["dataset"], FOLDERS), FOLDERS)
-    with problems.noted():
+    configuration = Problems()
+    with configuration.noted():
         args |= {name: value for name, value in vars(make_config(args)).items() if args[name] is not None}
+    if "WANDB_SWEEP_ID" not in os.environ:  # a sweep's values that do not fit together are a failed run, see `train`
+        problems += configuration
     with problems.noted():
         check_int_or_none("threads", args["threads"])
     with problems.noted():
@@ -123,7 +126,7 @@ def main(arguments=None):
     with watching() as stop:
         from helpers.tracking import Recorder  # slow to import
 
-        name = None if os.environ.get("WANDB_NAME") else run_name(make_config(args))
+        name = None if os.environ.get("WANDB_NAME") or under_agent else run_name(make_config(args))
         recorder = Recorder(args["wandb_project"], args["wandb_entity"], name, given)
         try:
             code = train(recorder, args, stop, recorder.config if under_agent else {})

@@ -5,7 +5,7 @@ parallel.py        trainings side by side, in processes
 config.py          the hyperparameters: default, limits, flag, help
 checks.py          checks of arguments
 values.py          names and values as people write them
-augmentation.py    flips, shifts, distortions, erasing, mixup
+augmentation.py    flips, shifts, distortions, mixup
 regularization.py  dropout, local receptive fields
 more_optimizers.py two more update rules
 metrics.py         predictions and scores

@@ -56,19 +56,6 @@ def random_affine(rng, X, amount):
         x[:] = ndimage.affine_transform(x.reshape(d, d), matrix, centre - matrix @ centre, order=1).ravel()
 
 
-def random_erasing(rng, X, pixels):
-    """Set a random rectangle of half the images of X (N, d²) to 0, in place (Zhong et al. 2020, section 3.2).
-
-    Its sides have 1 … pixels pixels.
-    """
-    d = image_width("X", X.shape[1])
-    sides = rng.integers(1, pixels, (len(X), 2), endpoint=True)
-    corners = rng.integers(0, d - sides, endpoint=True)
-    for i in np.flatnonzero(rng.random(len(X)) < 0.5):
-        (row, column), (height, width) = corners[i], sides[i]
-        X[i].reshape(d, d)[row : row + height, column : column + width] = 0
-
-
 def mixup(rng, X, Y, alpha):
     """x ← λx + (1−λ)x′ and y ← λy + (1−λ)y′, in place, with another image x′ of the batch.
 
@@ -89,7 +76,5 @@ def augment(rng, X, Y, config):
         random_shift(rng, X, config.max_shift)
     if config.affine:
         random_affine(rng, X, config.affine)
-    if config.erasing:
-        random_erasing(rng, X, config.erasing)
     if config.mixup:
         mixup(rng, X, Y, config.mixup)

@@ -108,9 +108,6 @@ OWN = {  # those that do not belong to an update rule
         0.0, "", "random rotation, scaling and shear: how much each entry of the matrix may change; 0: none",
         ge=0, lt=0.5,
     ),
-    "erasing": _integer(
-        0, "", "random erasing: the longest side, in pixels, of a rectangle in half of the images; 0: none", ge=0
-    ),
     "mixup": _number(0.0, "", "alpha of mixup's Beta(alpha, alpha); 0: no mixup", ge=0),
     "patience": _integer(
         None, "", "early stopping: stop after this many epochs without a better validation accuracy"

@@ -59,13 +59,13 @@ def side_by_side(function, tasks, workers, stop):
             results = parallel([delayed(work)(added, i, function, task) for i, task in left.items()])
             while True:
                 with stop.interrupting():  # waits for other processes: there is nothing that could be left half done
+                    if stop.requested:  # while the processes were started, or the last result was handled
+                        results.throw(KeyboardInterrupt)
                     item = next(results, None)
                 if item is None:
                     return
                 del left[item[0]]
                 yield item
-                if stop.requested:
-                    results.throw(KeyboardInterrupt)
         except BrokenExecutor:
             if attempt == ATTEMPTS:
                 raise

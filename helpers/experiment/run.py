@@ -475,11 +475,10 @@ def check_data(data, config):
         if array is not None and array.dtype != data.x_train.dtype:
             raise ValueError(f"{name} is {array.dtype}; x_train is {data.x_train.dtype}: convert one with astype")
     layer_sizes(config.num_layers, config.hidden_size, data.x_train.shape[1], data.y_train.shape[1])
-    if config.flip_probability or config.max_shift or config.affine or config.erasing:
+    if config.flip_probability or config.max_shift or config.affine:
         width = image_width("x_train", data.x_train.shape[1])
-        for name in ("max_shift", "erasing"):
-            if vars(config)[name] >= width:
-                raise ValueError(f"{name}={vars(config)[name]} must be below the width of the images, {width} pixels")
+        if config.max_shift >= width:
+            raise ValueError(f"max_shift={config.max_shift} must be below the width of the images, {width} pixels")
 
 
 def progress_bar(progress, unit):

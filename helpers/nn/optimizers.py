@@ -18,7 +18,7 @@ OPTIMIZERS = Registry("optimizer")
 # Names of hyperparameters that `optimizer` refuses: they mean something else in a training, a command or a sweep file
 RESERVED = """
     activation affine allow_sample batch_size checkpoint config data dataset decoupled_weight_decay dropout engine
-    epochs erasing flip_probability help hidden_size hooks log log_gradients log_weights max_shift mixup model name
+    epochs flip_probability help hidden_size hooks log log_gradients log_weights max_shift mixup model name
     num_layers optimizer patience prediction progress receptive_field resume rule rule_options schedule seed test
     threads wandb_entity wandb_project warmup weight_decay weight_init
 """.split()  # noqa: SIM905

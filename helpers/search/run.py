@@ -52,8 +52,9 @@ def search(
     workers : int, default=1
         Number of parallel processes, each of which uses one core. More than one requires `storage`.
     seed : int, default=0
-        Seed of the sampler of a new search, and of the first training of each configuration. A configuration that is
-        drawn again is trained with the next seed. A search that is continued draws other values each time.
+        Seed of the sampler of a new search with one worker, and of the first training of each configuration. A
+        configuration that is drawn again is trained with the next seed. A search that is continued, or has several
+        workers, draws other values each time.
     storage : str, optional
         A database URL, which several processes and machines may share. By default the trials are kept in memory.
     results : str or path-like, optional
@@ -99,6 +100,10 @@ def search(
         show = functools.partial(show_progress, bar, study, sweep, results, set())
         show()
         load_silently.cache_clear()  # the files may have changed since the last search
+        if workers > 1:  # also those that joblib's processes know, which outlive a search
+            from joblib.externals.loky import get_reusable_executor
+
+            get_reusable_executor().shutdown()
         while (missing := trial.missing(study)) and not stop.requested:
             tasks = [(data, study if workers == 1 else None)] * missing
             try:
@@ -161,10 +166,19 @@ class Trial:
                 retry(study, trial)
 
         with storage_errors(self.storage):
-            study = study or self.open_study()
+            study, begun = study or self.open_study(), []
+
+            def objective(trial):
+                begun.append(trial.number)
+                return self.objective(study, datasets, trial)
+
             if self.missing(study):
-                objective = functools.partial(self.objective, study, datasets)
-                study.optimize(objective, n_trials=1, catch=(*FAILURES, Stopped), callbacks=[after])
+                try:
+                    study.optimize(objective, n_trials=1, catch=(*FAILURES, Stopped), callbacks=[after])
+                except (RuntimeError, ValueError):
+                    # After a pause, as of a laptop, another process has taken this one for dead and queued its trial
+                    if not begun or study.get_trials(deepcopy=False)[begun[0]].state.name != "FAIL":
+                        raise
 
     def objective(self, study, datasets, trial):
         """Train one configuration and return the metric's best value."""
@@ -183,7 +197,7 @@ class Trial:
             config = Config(**{name: value for name, value in values.items() if name != "dataset"})
             result = train(data, config, on_epoch=report, progress=False)
         except FAILURES as error:
-            trial.set_user_attr("reason", getattr(error, "reason", str(error)))
+            trial.set_user_attr("reason", getattr(error, "reason", str(error) or type(error).__name__))
             raise
         except KeyboardInterrupt:  # the second signal
             raise Stopped from None
@@ -209,8 +223,9 @@ def suggest(trial, name, parameter):
     if distribution == "int_uniform":
         return trial.suggest_int(name, low, high)
     if distribution == "q_uniform":  # multiples of q, as W&B draws them
-        q = parameter["q"]
-        return trial.suggest_float(name, math.ceil(low / q) * q, math.floor(high / q) * q, step=q)
+        q, tiny = parameter["q"], 1e-9  # 0.7 / 0.1 is 6.999…
+        low, high = math.ceil(low / q - tiny) * q, math.floor(high / q + tiny) * q
+        return round(trial.suggest_float(name, low, high, step=q), 12)
     return trial.suggest_float(name, low, high, log=distribution == "log_uniform_values")
 
 

@@ -137,10 +137,11 @@ def best_value(values, sweep):
 
 
 def target_reached(study, sweep):
-    """Return whether the metric of a finished trial has reached the target of the sweep."""
+    """Return whether the metric of a trial that did not fail has reached the target of the sweep."""
     if sweep.target is None:
         return False
-    values = [value for trial in finished_trials(study) for value in trial.intermediate_values.values()]
+    trials = [trial for trial in finished_trials(study) if trial.state.name != "FAIL"]
+    values = [value for trial in trials for value in trial.intermediate_values.values()]
     return best_value([*values, sweep.target], sweep) in values
 
 
@@ -168,7 +169,10 @@ def trials_frame(study, sweep):
         for trial in finished_trials(study)
     ]
     columns = ["trial", "state", sweep.metric, "epochs_run", "seconds", "reason", *names, "sweep"]
-    frame = pd.DataFrame(rows, columns=columns)
+    frame = pd.DataFrame(rows, columns=columns).astype({sweep.metric: float})
+    for name in columns:  # otherwise None would become NaN, and the integers beside it floats
+        if name != sweep.metric and any(row[name] is None for row in rows):
+            frame[name] = pd.Series([row[name] for row in rows], dtype=object)
     frame.attrs["hyperparameters"] = names
     return frame
 

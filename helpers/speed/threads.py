@@ -6,6 +6,7 @@ of the cores and no more. BLAS itself has one thread: its own threads would wait
 """
 
 import io
+import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
@@ -32,7 +33,7 @@ def available_threads():
     # Where the physical cores cannot be counted, joblib warns, prints a traceback, and counts the logical ones
     with warnings.catch_warnings(action="ignore"), redirect_stderr(io.StringIO()):
         cores = cpu_count(only_physical_cores=True)
-    return min(cores, max(pools, default=1))
+    return min(cores, max(pools, default=int(os.environ.get("VECLIB_MAXIMUM_THREADS", cores))))  # macOS has no pool
 
 
 def blas_threads(count):

@@ -52,7 +52,7 @@ def test_pictures_of_any_size_are_prepared_and_a_bad_one_does_not_end_the_others
     assert [line.split(": ")[0] for line in said.out.splitlines()] == [str(folder / f"{i}.jpg") for i in range(5)]
     assert all("% (inverted, cropped to " in line for line in said.out.splitlines())
     assert said.err.startswith(f"error: {folder / 'bad.png'} cannot be read as an image")
-    assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == [f"{i}.png" for i in range(5)]
+    assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == [f"{i}-{i + 1}.png" for i in range(5)]
     assert command.main([str(model), "--as-is", *map(str, sorted((tmp_path / "seen").iterdir()))]) == 0
     again = capsys.readouterr().out.splitlines()  # the saved images are rounded to 8 bits
     best = [

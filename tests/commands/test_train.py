@@ -225,9 +225,13 @@ def test_values_of_a_sweep_are_read_as_flags_are(agent, capsys):
     ],
 )
 def test_values_of_a_sweep_that_cannot_be_used(values, code, words, agent, capsys):
-    """Under an agent, which gives up after three failures, values that do not fit together are no failure."""
+    """Under an agent, which gives up after three failures, values that do not fit together are no failure.
+
+    It passes them as flags and, in the config of the run, with their types.
+    """
     agent |= values
-    assert train.main(flags()) == code
+    given = flags() if code else flags(**{name: str(value) for name, value in values.items()})
+    assert train.main(given) == code
     assert words in capsys.readouterr().err
     assert ("failure" in agent.said) == (code == 0)
 

@@ -12,7 +12,6 @@ from helpers.experiment.augmentation import (
     horizontal_flip,
     mixup,
     random_affine,
-    random_erasing,
     random_horizontal_flip,
     random_shift,
     shift,
@@ -70,19 +69,6 @@ def test_random_affine_moves_each_pixel_by_the_matrix():
     assert abs(np.corrcoef(change.T)[0, 1]) < 0.1
 
 
-def test_random_erasing_clears_a_rectangle_of_half_the_images():
-    X = np.ones((4000, 49))
-    random_erasing(np.random.default_rng(0), X, 3)
-    erased = X.reshape(-1, 7, 7) == 0
-    changed = erased.any(axis=(1, 2))
-    assert changed.mean() == pytest.approx(0.5, abs=0.03)
-    heights, widths = erased.any(axis=2).sum(axis=1)[changed], erased.any(axis=1).sum(axis=1)[changed]
-    np.testing.assert_array_equal(erased.sum(axis=(1, 2))[changed], heights * widths)
-    for sides in (heights, widths):
-        assert np.bincount(sides)[1:] / len(sides) == pytest.approx(np.full(3, 1 / 3), abs=0.04)
-    assert erased.any(axis=0).all()
-
-
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
 def test_mixup_mixes_images_and_labels_equally(alpha):
     """Images that equal their labels remain equal; λ has the mean and the variance of Beta(α, α)."""
@@ -101,12 +87,11 @@ def test_mixup_mixes_images_and_labels_equally(alpha):
 
 def test_augment_keeps_this_order():
     X, Y = blobs(inputs=25).x_train[:20].copy(), blobs().y_train[:20].copy()
-    config = Config(flip_probability=0.5, max_shift=1, affine=0.1, erasing=2, mixup=0.3)
+    config = Config(flip_probability=0.5, max_shift=1, affine=0.1, mixup=0.3)
     expected, labels, rng = X.copy(), Y.copy(), np.random.default_rng(7)
     random_horizontal_flip(rng, expected, 0.5)
     random_shift(rng, expected, 1)
     random_affine(rng, expected, 0.1)
-    random_erasing(rng, expected, 2)
     mixup(rng, expected, labels, 0.3)
     augment(np.random.default_rng(7), X, Y, config)
     np.testing.assert_array_equal(X, expected)
@@ -115,9 +100,7 @@ def test_augment_keeps_this_order():
     np.testing.assert_array_equal(X, expected)
 
 
-@pytest.mark.parametrize(
-    "values", [{"flip_probability": 0.5}, {"max_shift": 1}, {"affine": 0.1}, {"erasing": 2}, {"mixup": 0.3}]
-)
+@pytest.mark.parametrize("values", [{"flip_probability": 0.5}, {"max_shift": 1}, {"affine": 0.1}, {"mixup": 0.3}])
 def test_training_with_augmentation_is_reproducible_and_leaves_data_unchanged(values):
     data = blobs(inputs=25)
     before = dataclasses.replace(data, x_train=data.x_train.copy(), y_train=data.y_train.copy())

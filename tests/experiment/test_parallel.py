@@ -78,6 +78,14 @@ def running(path):
 
 
 @pytest.mark.slow
+def test_stop_while_the_processes_are_started(tmp_path, recwarn):
+    flag = Flag()
+    flag.number = signal.SIGINT
+    assert not list(side_by_side(work, [(tmp_path, number) for number in (1, 2)], 2, flag))
+    assert not recwarn.list
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="os.kill would end the process")
 @pytest.mark.parametrize("waiting", [False, True])
 def test_stop_keeps_what_is_finished_and_ends_the_processes(tmp_path, waiting):

@@ -83,7 +83,7 @@ CHANGES = {
     "activation": "tanh", "weight_init": "He", "loss": "mean_squared_error", "optimizer": "adam",
     "momentum": 0.5, "beta": 0.5, "beta1": 0.5, "beta2": 0.5, "epsilon": 0.1, "dropout": 0.3, "patience": 1,
     "seed": 9, "schedule": "cosine", "warmup": 1, "decoupled_weight_decay": 0.1, "flip_probability": 0.3, "mixup": 0.2,
-    "receptive_field": 2, "max_shift": 1, "affine": 0.1, "erasing": 3,
+    "receptive_field": 2, "max_shift": 1, "affine": 0.1,
 }  # fmt: skip
 
 

@@ -9,8 +9,10 @@ import time
 from concurrent.futures import BrokenExecutor
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import yaml
@@ -164,7 +166,40 @@ def test_trials_that_fail_have_a_reason(data, trained):
         assert failed.str.contains(words).sum() == count
 
 
+def test_q_uniform_reaches_both_ends():
+    """Although 0.7 / 0.1 is less than 7, and 7 × 0.1 is more than 0.7."""
+    for low, high in ((0.1, 0.7), (0.0, 0.3)):
+        parameter = {"distribution": "q_uniform", "min": low, "max": high, "q": 0.1}
+        ends = [
+            run.suggest(SimpleNamespace(suggest_float=lambda name, *ends, step, i=i: ends[i]), "dropout", parameter)
+            for i in range(2)
+        ]
+        assert ends == [low, high]
+
+
 # --- interrupted, stopped and killed
+
+
+def test_trial_that_another_process_has_taken_for_dead(data, trained, tmp_path):
+    """As after a pause of more than 30 s: the trial is trained again, and the search goes on."""
+
+    def pause(_):
+        if len(trained) == 2:
+            optuna.storages.RDBStorage(sqlite(tmp_path)).set_trial_state_values(2, optuna.trial.TrialState.FAIL)
+
+    trained.before = pause
+    assert len(quick(SMALL, data, trials=3, storage=sqlite(tmp_path))) == 3
+    assert len(trained) == 4
+
+
+@pytest.mark.slow
+def test_second_search_with_workers_in_another_folder(tmp_path, monkeypatch):
+    """It does not meet the processes of the first, which know another folder and perhaps other data."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        found = search(SMALL, trials=2, workers=2, storage="sqlite:///s.db", allow_sample=True, progress=False)
+        assert len(found) == 2
 
 
 def test_search_continues_from_storage(data, tmp_path):
@@ -429,8 +464,26 @@ def test_trials_are_printed_and_the_best_one_as_a_command(folder, capsys):
     assert str(args["hidden_size"]).strip("()") == best.hidden_size.strip("[]")
 
 
+def test_trials_that_fail_are_printed_with_their_reason_and_rank_last(folder, capsys):
+    """Where all of them do, no command is printed. In the table, null is no NaN, and 3 is no 3.0."""
+    sizes = {"hidden_size": {"values": [[4, 4], 4]}, "num_layers": {"value": 3}, "epochs": {"value": 1}}
+    sizes |= {"patience": {"values": [None, 3]}}
+    Path("small.yaml").write_text(yaml.safe_dump({"method": "grid", "parameters": sizes}), "utf-8")
+    assert sweep.main(["small.yaml", "--allow_sample"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("trial ") and "complete: val_accuracy 0." in line for line in lines) == 2
+    assert sum(line.startswith("trial ") and "failed: hidden_size=(4, 4)" in line for line in lines) == 2
+    assert [line.split()[1] for line in lines[5:9]] == ["complete", "complete", "failed", "failed"]
+    assert lines[-1].endswith(" --allow_sample")
+    assert "--patience 3 " in lines[-1] or "--patience" not in lines[-1]
+    del sizes["hidden_size"]["values"][1]
+    Path("bad.yaml").write_text(yaml.safe_dump({"method": "grid", "parameters": sizes}), "utf-8")
+    assert sweep.main(["bad.yaml"]) == 1
+    assert "2 failed: hidden_size" in capsys.readouterr().out
+
+
 def test_sweep_names_that_are_special_in_a_url(folder):
-    for name, method in {"a?b": "bayes", "a?c": "random", "d%41": "bayes"}.items():
+    for name, method in {"a?b": "bayes", "a?c": "random", "d@41": "bayes"}.items():
         Path(f"{name}.yaml").write_text(yaml.safe_dump(SMALL | {"method": method}), "utf-8")
         assert sweep.main([f"{name}.yaml", "--trials=1"]) == 0
     assert sorted(path.name for path in Path("sweeps").glob("*.db")) == ["a_b.db", "a_c.db", "d_41.db"]

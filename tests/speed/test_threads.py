@@ -79,6 +79,16 @@ def test_busy_cores_cost_their_share():
 
 
 @pytest.mark.slow
+def test_available_threads_where_no_blas_is_known(monkeypatch):
+    """As on macOS, whose Accelerate threadpoolctl does not list; joblib limits it in a worker process."""
+    monkeypatch.setattr(threads, "threadpool_info", list)
+    monkeypatch.setattr("joblib.cpu_count", lambda only_physical_cores: 8)
+    monkeypatch.delenv("VECLIB_MAXIMUM_THREADS", raising=False)
+    assert threads.available_threads() == 8
+    monkeypatch.setenv("VECLIB_MAXIMUM_THREADS", "1")
+    assert threads.available_threads() == 1
+
+
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "affinity"])
 def test_available_threads_respects_environment_and_affinity(name):
     code = "from helpers.speed.threads import available_threads; print(available_threads())"
