@@ -70,7 +70,7 @@ def write_archive(path, kind, metadata, arrays):
     """
     header = np.array(json.dumps({"kind": kind, "version": VERSION, "content": metadata}))
     with atomic_write(path) as file:
-        np.savez(file, allow_pickle=False, metadata=header, **arrays)
+        np.savez(file, metadata=header, **arrays)
 
 
 def read_archive(path, kind):

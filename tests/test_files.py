@@ -140,8 +140,6 @@ def test_archive_round_trip(tmp_path, convert):
 def test_damaged_archive_is_refused_or_harmless(path):
     """A flip in a time stamp, for example, changes no content; cuts and all other flips are refused."""
     write_archive(path, "model", METADATA, ARRAYS)
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        write_archive(path, "model", {}, {"a": np.array([object()])})
     with pytest.raises(TypeError, match="not JSON serializable"):
         write_archive(path, "model", {"a": object()}, {})
     original = path.read_bytes()

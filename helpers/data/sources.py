@@ -161,11 +161,17 @@ def read_csv(path, rows):
     try:
         with open(path, encoding="utf-8") as file:
             header = 0 if "label" in file.readline().lower() else None
-        table = pd.read_csv(path, header=header, nrows=rows + 1, dtype=np.uint8).to_numpy()
+        numbers = pd.read_csv(path, header=header, nrows=rows + 1, dtype=np.float32).to_numpy()
+        with np.errstate(invalid="ignore"):
+            table = numbers.astype(np.uint8)
+        wrong = np.argwhere(table != numbers)  # older versions of pandas take 256 for 0, if they read bytes
+        if len(wrong):
+            row, column = wrong[0]
+            raise ValueError(f"{numbers[row, column]:g} in row {row + 1}, column {column + 1}")
         if table.shape != (rows, 785) or not np.array_equal(np.unique(table[:, 0]), range(10)):
             found = f"{len(table):,} × {table.shape[1]}"
             raise ValueError(f"it needs {rows:,} × 785 numbers, and all ten labels; it has {found}")
-    except (OSError, OverflowError, ValueError) as error:  # also those of pandas, which names the column
+    except (OSError, ValueError) as error:  # also those of pandas
         form = "a label 0 … 9 and 784 pixels 0 … 255 in each row"
         raise DamagedFile(f"{path} cannot be read as Kaggle's table of images, {form}: {error}") from None
     return table[:, 1:].reshape(-1, 28, 28), table[:, 0]

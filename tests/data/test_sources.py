@@ -261,11 +261,12 @@ def set_cell(row, column, value):
 @pytest.mark.parametrize(
     ("rows", "change", "message"),
     [
-        (300, set_cell(7, 9, "x"), "invalid literal for int.* 'x'"),
-        (300, set_cell(7, 9, ""), "NA values in column 9"),
-        (300, set_cell(7, 9, 256), "784 pixels 0 … 255 in each row: .*int64 dtyped data in column 9"),
-        (300, set_cell(7, 9, -1), "int64 dtyped data in column 9"),
-        (300, set_cell(7, 9, 10**20), "Overflow"),
+        (300, set_cell(7, 9, "x"), "could not convert string to float: 'x'"),
+        (300, set_cell(7, 9, ""), "nan in row 8, column 10"),
+        (300, set_cell(7, 9, 256), "784 pixels 0 … 255 in each row: 256 in row 8, column 10"),
+        (300, set_cell(7, 9, -1), "-1 in row 8, column 10"),
+        (300, set_cell(7, 9, 1.5), "1.5 in row 8, column 10"),
+        (300, set_cell(7, 9, 10**20), r"1e\+20 in row 8, column 10"),
         (300, set_cell(7, 0, 10), "all ten labels"),
         (300, set_cell(7, 9, "1,2"), "Expected 785 fields"),
         (300, set_cell(slice(None), 0, 3), "all ten labels; it has 300 × 785"),
