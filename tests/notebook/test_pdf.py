@@ -17,9 +17,10 @@ NEEDED = (("chromium", "chromium-browser", "google-chrome"), ("pdftotext",))
 @pytest.mark.skipif(
     not all(any(map(shutil.which, names)) for names in NEEDED), reason="needs Chromium or Chrome, and pdftotext"
 )
-def test_pdf_has_every_letter_and_no_solution():
+def test_pdf_has_every_letter_and_alternative_text_and_no_solution():
     subprocess.run(["bash", ".ci/run", "pdf"], cwd=ROOT, check=True, timeout=850)
     printed = subprocess.run(["pdftotext", PDF, "-"], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert (ROOT / ".venv/DL_Assignment1.html").read_text("utf-8").count('alt="Line plot') > 5
     assert "$$" not in printed
     assert "Math Processing Error" not in printed
     assert "\\leftarrow" not in printed
