@@ -84,7 +84,7 @@ def work(added, i, function, task):
 
 @functools.cache
 def end_with_parent():
-    """End this worker process soon after its parent was killed: nobody would read its result. Not on Windows."""
+    """End this worker process soon after its parent was killed, as its result is not needed. Not on Windows."""
 
     def watch(parent):
         while os.getppid() == parent:
