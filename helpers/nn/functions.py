@@ -23,8 +23,10 @@ class Registry(dict):
         self.argument = argument
 
     def __getitem__(self, name):
-        known = isinstance(name, str) and name in self.keys()
-        return super().__getitem__(name if known else check_choice(self.argument, name, self))
+        try:
+            return dict.__getitem__(self, name)
+        except (KeyError, TypeError):  # TypeError: a list
+            return self[check_choice(self.argument, name, self)]
 
     def __contains__(self, name):
         return isinstance(name, str) and name.lower() in map(str.lower, self)

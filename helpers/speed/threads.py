@@ -1,8 +1,9 @@
 """Matrix products among a few threads, whose results do not depend on the number of threads.
 
-A large product A B is computed in blocks of columns. The blocks follow from the shapes alone, so that one thread and
-eight compute bitwise the same; a thread that is free takes the next block, so that another busy process costs its share
-of the cores and no more. BLAS itself has one thread: its own threads would wait for each other at every product.
+A large product A B is computed in blocks of rows or columns. The blocks follow from the shapes alone, so that one
+thread and eight compute bitwise the same; a thread that is free takes the next block, so that another busy process
+costs its share of the cores and no more. BLAS itself has one thread: its own threads would wait for each other at every
+product.
 """
 
 import io
@@ -41,11 +42,15 @@ def blas_threads(count):
     return threadpool_limits(count, "blas")
 
 
-def column_blocks(n, k, m):
-    """Return the blocks, as slices of the columns, of the product of matrices (n, k) and (k, m)."""
+def product_blocks(n, k, m):
+    """Return the blocks of the product of matrices (n, k) and (k, m), as slices of its rows and of its columns.
+
+    BLAS reads one of the matrices again for each block: the second one, where the first is tall and its rows are cut.
+    """
     count = max((blocks for operations, blocks in BLOCKS if 2 * n * k * m >= operations), default=1)
-    edges = [m * i // count for i in range(count + 1)]
-    return [slice(*pair) for pair in pairwise(edges)]
+    length, whole = n if n > k else m, slice(None)
+    cuts = [slice(*pair) for pair in pairwise(length * i // count for i in range(count + 1))]
+    return [(cut, whole) if n > k else (whole, cut) for cut in cuts]
 
 
 class ThreadedEngine(Engine):
@@ -60,15 +65,15 @@ class ThreadedEngine(Engine):
     def matmul(self, A, B, out=None):
         """See `Engine`."""
         if A.size * B.shape[1] < self.small:
-            return np.matmul(A, B, out=out)
+            return A.dot(B) if out is None else np.matmul(A, B, out=out)  # whichever is faster
         out = self.new_array((A.shape[0], B.shape[1]), A.dtype) if out is None else out
-        blocks = column_blocks(*A.shape, B.shape[1])
+        blocks = product_blocks(*A.shape, B.shape[1])
         left = iter(blocks)  # of all threads
 
         def work():
             with np.errstate(all="ignore"):  # each thread has its own
-                for block in left:
-                    np.matmul(A, B[:, block], out=out[:, block])
+                for rows, columns in left:
+                    np.matmul(A[rows], B[:, columns], out=out[rows, columns])
 
         helpers = [self.pool.submit(work) for _ in range(min(self.threads, len(blocks)) - 1)]
         work()

@@ -16,13 +16,18 @@ from tests.support.environment import run_python
 
 
 @pytest.mark.parametrize(
-    ("shape", "count"),
-    [((64, 784, 128), 1), ((128, 784, 512), 2), ((256, 784, 1024), 2), ((256, 1024, 2048), 4), ((1000, 784, 2048), 8)],
-)
-def test_blocks_cover_the_columns(shape, count):
-    blocks = threads.column_blocks(*shape)
+    ("shape", "count", "axis"),
+    [
+        ((64, 784, 128), 1, 1), ((128, 784, 512), 2, 1), ((256, 784, 1024), 2, 1), ((784, 256, 1024), 2, 0),
+        ((256, 1024, 2048), 4, 1), ((1000, 784, 2048), 8, 0),
+    ],
+)  # fmt: skip
+def test_blocks_cover_the_product(shape, count, axis):
+    blocks = threads.product_blocks(*shape)
     assert len(blocks) == count
-    assert [j for block in blocks for j in range(block.start, block.stop)] == list(range(shape[2]))
+    assert all(block[1 - axis] == slice(None) for block in blocks)
+    length = shape[2 * axis]
+    assert [i for block in blocks for i in range(*block[axis].indices(length))] == list(range(length))
 
 
 @pytest.fixture
