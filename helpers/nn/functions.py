@@ -23,10 +23,8 @@ class Registry(dict):
         self.argument = argument
 
     def __getitem__(self, name):
-        try:
-            return dict.__getitem__(self, name)
-        except (KeyError, TypeError):  # TypeError: a list
-            return self[check_choice(self.argument, name, self)]
+        entry = isinstance(name, str) and self.get(name)
+        return entry or self[check_choice(self.argument, name, self)]
 
     def __contains__(self, name):
         return isinstance(name, str) and name.lower() in map(str.lower, self)

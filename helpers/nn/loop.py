@@ -66,8 +66,7 @@ def train(
     steps = math.ceil(len(X) / batch_size)  # of an epoch
     while state.t < epochs * steps:
         order = state.rng.permutation(len(X))
-        for start in range(0, len(X), batch_size):
-            rows = order[start : start + batch_size]
+        for rows in (order[i : i + batch_size] for i in range(0, len(X), batch_size)):
             engine.new_step()
             X_batch, Y_batch = engine.take(X, rows), engine.take(Y, rows)
             masks = hooks.batch(state.rng, X_batch, Y_batch)
