@@ -30,7 +30,7 @@ def side_by_side(function, tasks, workers, stop):
     workers : int
         Number of processes; 1: everything runs in this one.
     stop : Flag
-        Once a signal has arrived, no further results are yielded; the processes are ended.
+        Once a signal has arrived, no further results are awaited; the processes are ended.
 
     Yields
     ------
@@ -40,7 +40,9 @@ def side_by_side(function, tasks, workers, stop):
     Raises
     ------
     BrokenExecutor
-        If processes are killed again and again.
+        If processes are killed three times, and no task is finished in between.
+    KeyboardInterrupt
+        If a second signal follows the first.
     """
     if workers == 1 or len(tasks) <= 1:
         for i, task in enumerate(tasks):
@@ -51,7 +53,8 @@ def side_by_side(function, tasks, workers, stop):
     from joblib import Parallel, delayed, parallel_config  # slow to import
 
     left, added = dict(enumerate(tasks)), [dict(registry) for registry in REGISTRIES]
-    for attempt in range(1, ATTEMPTS + 1):
+    killed = 0
+    while True:
         with parallel_config("loky", inner_max_num_threads=1):
             processes = max(2, min(workers, len(left)))  # with 1, joblib would work in this process
             parallel = Parallel(processes, batch_size=1, return_as="generator_unordered")
@@ -64,12 +67,16 @@ def side_by_side(function, tasks, workers, stop):
                     item = next(results, None)
                 if item is None:
                     return
+                killed = 0
                 del left[item[0]]
                 yield item
         except BrokenExecutor:
-            if attempt == ATTEMPTS:
+            killed += 1
+            if killed == ATTEMPTS:
                 raise
         except KeyboardInterrupt:
+            if stop.again:
+                raise
             return
 
 

@@ -98,7 +98,7 @@ class TrainingHooks(loop.Hooks):
         self.data, self.config, self.state, self.engine, self.stop, self.bar = data, config, state, engine, stop, bar
         self.history, self.best_epoch, self.best_theta = [], None, state.params.theta.copy()
         self.last_theta = self.best_theta
-        self.after_epoch = lambda row: None
+        self.after_epoch = lambda hooks, row: None
         self.samples, self.loss = len(data.x_train), LOSSES[config.loss][0]
         self.Y_hat, self.Y = np.empty_like(data.y_train), np.empty_like(data.y_train)
         self.start_epoch()
@@ -127,7 +127,10 @@ class TrainingHooks(loop.Hooks):
         return self.stop.requested and not last
 
     def evaluate(self):
-        """Add the loss and the accuracy of the batches since the last call; TrainingDiverged if it is not finite."""
+        """Add the loss and the accuracy of the batches since the last call; TrainingDiverged if it is not finite.
+
+        Numbers that are about to become denormal are set to zero.
+        """
         part = slice(self.evaluated, self.seen)
         Y_hat, Y, rows = self.Y_hat[part], self.Y[part], self.seen - self.evaluated
         loss = self.loss(Y_hat, Y)
@@ -162,7 +165,7 @@ class TrainingHooks(loop.Hooks):
         self.last_theta = params.theta.copy()
         if self.best_epoch is None or self.score(row) > self.score(self.history[self.best_epoch - 1]):
             self.best_epoch, self.best_theta = row["epoch"], self.last_theta
-        self.after_epoch(dict(row))
+        self.after_epoch(self, dict(row))
         self.start_epoch()
         return self.stop.requested or self.finished()
 
@@ -224,7 +227,7 @@ def train(data, config, *, on_epoch=None, progress=True, checkpoint=None, resume
             hooks.history, hooks.best_epoch = stored["history"], stored["best_epoch"]
             hooks.best_theta, hooks.last_theta = stored["best_theta"], state.params.theta.copy()
 
-        def after_epoch(row):
+        def after_epoch(hooks, row):  # an argument, as a closure of its own owner would keep it in memory
             if checkpoint:
                 progress = {"history": hooks.history, "best_epoch": hooks.best_epoch}
                 progress["best_theta"] = hooks.best_theta
@@ -321,8 +324,8 @@ def model_train(
         NumPy, or compiled functions with bitwise the same results, which need Numba. "auto" uses Numba where it is
         installed.
     threads : int, optional
-        The largest number of threads, by default the number of cores. It does not change the results: large matrix
-        products are computed in blocks that follow from the shapes alone, small ones in a single thread.
+        The largest number of threads, by default that of `available_threads`. It does not change the results: large
+        matrix products are computed in blocks that follow from the shapes alone, small ones in a single thread.
     **hyperparameters
         Those of `Config`, such as ``epochs=10``, ``batch_size=64``, ``learning_rate=0.001``, ``num_layers=3``,
         ``hidden_size=128``, ``optimizer="nadam"``, ``patience=3``, ``seed=0``, and those of the update rule.
@@ -380,7 +383,7 @@ def train_each(data, configurations, *, seeds=(0,), workers=None, **hyperparamet
     seeds : sequence of int, default=(0,)
         The seeds.
     workers : int, optional
-        How many trainings run at the same time, by default as many as there are cores. It does not change the results.
+        How many trainings run at the same time, by default that of `available_threads`. It does not change the results.
     **hyperparameters
         The hyperparameters that all configurations have in common.
 
@@ -403,12 +406,16 @@ def train_each(data, configurations, *, seeds=(0,), workers=None, **hyperparamet
     --------
     >>> train_each(data, {"small": {"hidden_size": 32}, "large": {"hidden_size": 256}}, epochs=3)  # doctest: +SKIP
     """
+    for values in (hyperparameters, *configurations.values()):
+        if "seed" in values:
+            raise ValueError(f"seed={values['seed']!r}: train_each has the argument seeds, such as seeds=(0, 1, 2)")
     pairs = list(itertools.product(configurations, seeds))
-    configs = [Config(**({"seed": seed} | hyperparameters | configurations[name])) for name, seed in pairs]
+    configs = [Config(**(hyperparameters | configurations[name]), seed=seed) for name, seed in pairs]
     for config in configs:
         check_data(data, config)
     workers = min(check_int_or_none("workers", workers) or available_threads(), max(len(pairs), 1))
-    tasks = [(data, config, str(name)) for (name, _), config in zip(pairs, configs, strict=True)]
+    names = [workers == 1 and str(name) for name, _ in pairs]  # several processes have one progress bar
+    tasks = [(data, config, name) for config, name in zip(configs, names, strict=True)]
     finished = {}
     with watching() as stop, progress_bar(workers > 1, "training") as bar:
         bar.reset(total=len(tasks))
@@ -423,7 +430,7 @@ def train_each(data, configurations, *, seeds=(0,), workers=None, **hyperparamet
 
 
 def train_one(data, config, name):
-    """Train one network of `train_each` and return its history; the name is for the progress bar."""
+    """Train one network of `train_each` and return its history; the name is for its progress bar, False for none."""
     try:
         return train(data, config, progress=name).history
     except TrainingDiverged as error:
@@ -482,10 +489,10 @@ def check_data(data, config):
 
 
 def progress_bar(progress, unit):
-    """Return a progress bar of one line of text that disappears at its end; none elsewhere or where CI is set.
+    """Return a progress bar of one line of text that disappears at its end.
 
-    It is text in a notebook too, on standard output: a widget would remain in the saved file, where it cannot be
-    displayed.
+    There is none if neither a terminal nor a notebook shows it, or if the variable CI is set. It is text in a notebook
+    too, on standard output: a widget would remain in the saved file, where it cannot be displayed.
     """
     from tqdm import tqdm  # slow to import
 

@@ -14,7 +14,11 @@ AGAIN = 3.0  # seconds
 
 
 def leave_to_parent():
-    """Ignore, in a worker process, the signals that reach all processes of a terminal: its parent ends the workers."""
+    """Set no flag in a worker process. The signals that reach all processes of a terminal are ignored; SIGTERM ends it.
+
+    Its parent ends the workers, and has a task of one that was ended from outside done again.
+    """
+    FLAG.watched = True
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -27,10 +31,12 @@ class Flag:
     ----------
     number : int or None
         The first signal.
+    again : bool
+        Whether a second one has followed.
     """
 
     def __init__(self):
-        self.number, self.time, self.watched, self.at_once = None, -AGAIN, False, False
+        self.number, self.time, self.again, self.watched, self.at_once = None, -AGAIN, False, False, False
 
     @property
     def requested(self):
@@ -44,9 +50,9 @@ class Flag:
 
     def handle(self, number, frame):
         """Set the flag; end at once if it was set, or within `interrupting`."""
-        ends = self.at_once or self.requested or time.monotonic() < self.time + AGAIN
+        self.again = self.requested or time.monotonic() < self.time + AGAIN
         self.number, self.time = self.number or number, time.monotonic()
-        if ends:
+        if self.again or self.at_once:
             raise KeyboardInterrupt
 
     @contextmanager
@@ -76,7 +82,7 @@ def watching():
         yield Flag()
         return
     previous = {number: signal.getsignal(number) for number in SIGNALS}
-    FLAG.number, FLAG.watched = None, True
+    FLAG.number, FLAG.again, FLAG.watched = None, False, True
     for number, handler in previous.items():
         if handler != signal.SIG_IGN:
             signal.signal(number, FLAG.handle)

@@ -14,7 +14,7 @@ WEIGHT_INITS = Registry(
     Xavier=lambda rng, n, m: rng.uniform(-1, 1, (n, m)) * np.sqrt(6 / (n + m)),
     # normal, variance 2/n: He et al. 2015, equation 10
     He=lambda rng, n, m: rng.normal(0, 1, (n, m)) * np.sqrt(2 / n),
-    # all zero: the units of a hidden layer stay equal, one unit in effect, and hardly any gradient passes back
+    # all zero: with ReLU and tanh, only the last biases learn; with sigmoid, the units of a layer stay equal
     zeros=lambda rng, n, m: np.zeros((n, m)),
 )
 

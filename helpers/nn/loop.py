@@ -13,7 +13,7 @@ from helpers.nn.optimizers import SCHEDULES, hyperparameters
 
 @dataclass
 class TrainingState:
-    """What a training changes. One that continues from this state ends bitwise as if it had not been interrupted."""
+    """What a training changes. Continued from the state after an epoch, it ends bitwise as if it had not stopped."""
 
     params: Params
     vectors: list  # the state of the update rule, from `init_state`
@@ -28,7 +28,7 @@ class Hooks:
         """Change a batch in place before its forward pass, and return its dropout masks, or None."""
 
     def step(self, Y_hat, Y):
-        """See, after an update, the predictions that were made before it and the labels; return True to stop."""
+        """Receive, after an update, the predictions made before it and the labels; return True to stop."""
 
     def epoch(self):
         """Do what follows an epoch, such as validation; return True to stop."""

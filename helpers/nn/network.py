@@ -68,10 +68,10 @@ def count_params(sizes):
 
 
 class Engine:
-    """The array operations of a training step, in NumPy. `helpers.speed` has an engine that is faster."""
+    """The array operations of a training step, in NumPy. `helpers.speed` has a faster engine."""
 
     def new_step(self):
-        """Start a step: arrays that this engine returned before may be overwritten; those of NumPy are not."""
+        """Start a step: an engine may then reuse the memory of the arrays that it has returned; this one does not."""
 
     def take(self, X, index):
         """Return a copy of the rows `index` of X."""
@@ -82,11 +82,11 @@ class Engine:
         return np.matmul(A, B, out=out)
 
     def column_sums(self, A, out):
-        """Write the sum of the rows of A to `out`."""
+        """Write the sum of each column of A to `out`."""
         np.sum(A, axis=0, out=out)
 
     def apply(self, function, /, *arguments, **options):
-        """Return ``function(*arguments, **options)``; the result may take the memory of the first argument."""
+        """Return ``function(*arguments, **options)``, perhaps in the memory of the first argument, then lost."""
         return function(*arguments, **options)
 
 
@@ -128,7 +128,7 @@ def backward_propagation(
 ):  # fmt: skip
     """Return the gradients of the loss with its L2 penalty for every parameter.
 
-    dZ means ∂ℒ/∂Z. The loss gives dA_L; from there back (Rumelhart et al. 1986),
+    dZ is ∂(ℒ + penalty)/∂Z. ℒ gives dA_L; from there back (Rumelhart et al. 1986),
 
     dW_k = (H_{k-1} ∘ M_{k-1})ᵀ dA_k + λ W_k,       db_k = Σ_n dA_k,
     dH_{k-1} = (dA_k W_kᵀ) ∘ M_{k-1},               dA_{k-1} = dH_{k-1} ∘ f′(A_{k-1}).
@@ -165,7 +165,7 @@ def backward_propagation(
 
 
 def activate(S, b, f):
-    """Return H = f(A), where A = S + b; S is H W of the layer before, without the bias."""
+    """Return H = f(A), where A = S + b, and S is the product with W; one pass over S computes both."""
     return f(S + b)
 
 

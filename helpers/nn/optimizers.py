@@ -1,7 +1,7 @@
 """The optimizers and the learning-rate schedules, in order of increasing complexity.
 
-Each optimizer is one function, its update rule ``rule(theta, g, t, *state, **hyperparameters)`` over the vector of all
-parameters. It updates theta (P,) and its state in place, given the gradient g (P,) and the number t of the update,
+Each optimizer is one function, its update rule, as ``rule(theta, g, t, v, *, learning_rate=0.1)``, over the vector of
+all parameters. It updates theta (P,) and its state in place, given the gradient g (P,) and the number t of the update,
 counted from 1. The parameters between ``t`` and ``*`` are its state: vectors like theta, initially zero. Those after
 ``*`` are its hyperparameters with their defaults, η the learning rate; ``loss``, without a default, receives the loss
 of the batch.
@@ -31,10 +31,10 @@ def optimizer(rule):
     if taken:
         raise ValueError(f"{rule.__name__}: {', '.join(taken)} already has another meaning; name it differently")
     own = {*spec.kwonlyargs} - {"loss"}
-    if spec.args[:3] != ["theta", "g", "t"] or spec.defaults or own != {*hyperparameters(rule)}:
+    if spec.args[:3] != ["theta", "g", "t"] or any(spec[1:4]) or own != {*hyperparameters(rule)}:
         raise ValueError(
-            f"{rule.__name__} must have the form rule(theta, g, t, *state, **hyperparameters): each hyperparameter "
-            "with a default; only loss, which receives the loss of the batch, has none"
+            f"{rule.__name__} must have the form rule(theta, g, t, v, *, learning_rate=0.1): state after t, "
+            "hyperparameters with defaults after *; only loss, which receives the loss of the batch, has none"
         )
     OPTIMIZERS[rule.__name__] = rule
     return rule

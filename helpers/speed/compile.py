@@ -8,7 +8,8 @@ The update rule ::
         theta -= learning_rate * u
 
 makes a pass over whole vectors for each operation. From its source, `translate` writes two functions that do the same
-in one pass. The first computes what contains no array, in Python, as NumPy would; the second is compiled::
+in one pass, in essence these. The first computes what contains no array, in Python, as NumPy would; the second is
+compiled::
 
     def scalars(t, *, learning_rate, momentum):
         s0 = momentum
@@ -31,7 +32,7 @@ in one pass. The first computes what contains no array, in Python, as NumPy woul
 A function that returns an expression, such as ``activate(S, b, f)``, writes it to its first argument; functions among
 the arguments are inserted. What the translation does not know (a condition, a sum, exp and tanh, whose last bit differs
 between libraries) raises `Untranslatable`, and the function runs in NumPy. At its first call, a compiled function is
-compared with the original on random numbers; if a bit differs, the original is used.
+compared with the original on random numbers; if a value differs, the original is used.
 """
 
 import ast
@@ -99,9 +100,16 @@ class Translator:
 
     def scalar(self, node):
         """Return the name of the scalar that holds the value of an expression without arrays."""
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        self.check_scalar(node)
+        if isinstance(node, ast.Constant):
             self.constants.append(node.value)
             return f"c{len(self.constants) - 1}"
+        self.parameters.append(f"s{len(self.parameters)}")
+        self.before.append(f"{self.parameters[-1]} = {ast.unparse(node)}")
+        return self.parameters[-1]
+
+    def check_scalar(self, node):
+        """Raise Untranslatable unless the expression consists of numbers, names and calls."""
         for part in ast.walk(node):
             known = isinstance(part, (ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.expr_context))
             number = isinstance(part, ast.Constant) and type(part.value) in (int, float)
@@ -109,9 +117,6 @@ class Translator:
             member = isinstance(part, ast.Attribute) and self.module(part.value) is math
             if not (known or number or call or member or isinstance(part, ast.Name)):
                 raise Untranslatable(ast.unparse(node))
-        self.parameters.append(f"s{len(self.parameters)}")
-        self.before.append(f"{self.parameters[-1]} = {ast.unparse(node)}")
-        return self.parameters[-1]
 
     def module(self, node):
         """Return what a name means in the module of the function."""
@@ -153,7 +158,10 @@ class Translator:
 
     def insert(self, function, elements):
         """Return the expression that an inserted function returns for these elements."""
-        inner = Translator(function, dict(zip(inspect.signature(function).parameters, elements, strict=True)), {})
+        names = list(inspect.signature(function).parameters)
+        if len(names) != len(elements):
+            raise Untranslatable(function.__name__)
+        inner = Translator(function, dict(zip(names, elements, strict=True)), {})
         inner.constants = self.constants
         body = without_docstring(function)
         if len(body) != 1 or not isinstance(body[0], ast.Return):
@@ -174,9 +182,8 @@ class Translator:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if not self.has_array(value):
                 if name in self.names:
                     raise Untranslatable(f"{name} changes from an array to a number")
-                self.scalar(value)
-                self.parameters.pop()
-                self.before[-1] = ast.unparse(node)
+                self.check_scalar(value)
+                self.before.append(ast.unparse(node))
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 if name in self.arguments or isinstance(value, ast.Name):  # binds a name, changes no array
                     raise Untranslatable(ast.unparse(node))
@@ -212,9 +219,10 @@ def translate(function, arguments):
     body = without_docstring(function)
     if any(OWN_NAMES.fullmatch(name) for name in function.__code__.co_varnames):
         raise Untranslatable("one of its names has another meaning in the loop")
-    for position, statement in enumerate(body):
-        if isinstance(statement, ast.Return) and position < len(body) - 1:
-            raise Untranslatable("code after return")
+    returns = any(isinstance(statement, ast.Return) for statement in body)
+    if returns and (len(body) > 1 or len(names) > len(arrays) + len(inserted)):  # the result of a rule is not used
+        raise Untranslatable("a result besides changed arrays")
+    for statement in body:
         translator.statement(statement)
     flat = len({array.shape for array in arrays.values()}) == 1
     element = {name: f"{name}[{'i, j' if array.ndim == 2 else 'j'}]" for name, array in arrays.items()}
@@ -255,10 +263,15 @@ def build(source, on_disk=True):
     module = sys.modules[path.stem] = ModuleType(path.stem)  # where Numba looks when it reads its cache
     module.np = np
     exec(compile(source, str(path), "exec"), vars(module))
+    return compile_loop(module.loop, on_disk)
+
+
+def compile_loop(loop, on_disk=True):
+    """Compile a loop with Numba; the machine code is kept on the disk where there is a writable folder for it."""
     try:
-        return njit(nogil=True, error_model="numpy", cache=on_disk)(module.loop)
-    except RuntimeError:  # no writable folder for the cache
-        return njit(nogil=True, error_model="numpy")(module.loop)
+        return njit(nogil=True, error_model="numpy", cache=on_disk)(loop)
+    except RuntimeError:  # no such folder
+        return njit(nogil=True, error_model="numpy")(loop)
 
 
 def compile_function(function, arguments, options):
@@ -318,7 +331,7 @@ def translate_and_build(function, arguments, options):
 
 
 def agree(function, compiled, arguments, options):
-    """Return whether both functions change random arrays in the same way, to the last bit."""
+    """Return whether both functions return, or change, equal random arrays."""
     numbers = [*options.values(), *(a for a in arguments if not isinstance(a, (np.ndarray, FunctionType)))]
     if not all(type(number) in (int, float) for number in numbers):  # NumPy's own scalars have another type
         return False
@@ -336,7 +349,7 @@ def agree(function, compiled, arguments, options):
     return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs if isinstance(b, np.ndarray))
 
 
-@njit(nogil=True, cache=True)
+@compile_loop
 def column_sums(A, out):
     """Write the sum of the rows of A to `out`, row after row, as NumPy does."""
     out[:] = 0

@@ -9,9 +9,9 @@ from helpers.speed.threads import ThreadedEngine
 
 
 class CompiledEngine(ThreadedEngine):
-    """Compiled element-wise functions, and arrays that are allocated once.
+    """Compiled element-wise functions, and large arrays whose memory is used again.
 
-    The n-th array of a step has the memory of the n-th array of the step before.
+    The n-th array of a step has the memory of the n-th array of the last step in which it had the same shape and type.
     """
 
     name = "numba"
@@ -27,10 +27,10 @@ class CompiledEngine(ThreadedEngine):
     def new_array(self, shape, dtype):
         """See `ThreadedEngine`."""
         self.used += 1
-        array = self.arrays.get((self.used, shape))
-        if array is None:
-            array = self.arrays[self.used, shape] = np.empty(shape, dtype)
-        return array
+        key = self.used, shape, dtype
+        if key not in self.arrays:
+            self.arrays[key] = np.empty(shape, dtype)
+        return self.arrays[key]
 
     def take(self, X, index):
         """See `Engine`."""

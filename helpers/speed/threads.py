@@ -2,8 +2,8 @@
 
 A large product A B is computed in blocks of rows or columns. The blocks follow from the shapes alone, so that one
 thread and eight compute bitwise the same; a thread that is free takes the next block, so that another busy process
-costs its share of the cores and no more. BLAS itself has one thread: its own threads would wait for each other at every
-product.
+costs its share of the cores and no more. BLAS itself has one thread, within `blas_threads(1)`: its own threads would
+wait for each other at every product.
 """
 
 import io
@@ -34,7 +34,7 @@ def available_threads():
     # Where the physical cores cannot be counted, joblib warns, prints a traceback, and counts the logical ones
     with warnings.catch_warnings(action="ignore"), redirect_stderr(io.StringIO()):
         cores = cpu_count(only_physical_cores=True)
-    return min(cores, max(pools, default=int(os.environ.get("VECLIB_MAXIMUM_THREADS", cores))))  # macOS has no pool
+    return min(cores, max(pools) if pools else int(os.environ.get("VECLIB_MAXIMUM_THREADS") or cores))  # macOS: no pool
 
 
 def blas_threads(count):

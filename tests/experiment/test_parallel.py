@@ -11,7 +11,7 @@ import pytest
 
 from helpers.experiment.parallel import side_by_side
 from helpers.experiment.run import train_each
-from helpers.experiment.stopping import Flag, watching
+from helpers.experiment.stopping import AGAIN, FLAG, Flag, watching
 from helpers.nn.optimizers import OPTIMIZERS
 from tests.support.environment import start_python, wait_until
 
@@ -46,6 +46,15 @@ def die_once(path, value):
     return value
 
 
+def end(path, number):
+    """End the process as `kill` does, within a training; not the second time."""
+    with watching() as stop:
+        if not path.exists():
+            path.touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+        return number, stop.requested
+
+
 def die(number):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -58,6 +67,14 @@ def test_task_of_a_killed_process_is_done_again(tmp_path):
     assert signal.getsignal(signal.SIGINT) != signal.SIG_IGN  # only workers leave it to their parent
     with pytest.raises(BrokenExecutor):
         list(side_by_side(die, [(0,), (1,)], 2, Flag()))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="os.kill would end the process")
+def test_task_of_a_process_that_was_told_to_end_is_done_again(tmp_path):
+    """Its training does not end early, with fewer epochs than it has in its place of the results."""
+    tasks = [(tmp_path / "first", 5), (tmp_path, 6)]
+    assert sorted(side_by_side(end, tasks, 2, Flag())) == [(0, (5, False)), (1, (6, False))]
 
 
 def work(path, number):
@@ -108,6 +125,30 @@ def test_stop_keeps_what_is_finished_and_ends_the_processes(tmp_path, waiting):
     assert results == [(0, 0)]
     assert time.monotonic() - started < 500
     wait_until(lambda: not running(tmp_path / "1"), timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="os.kill would end the process")
+def test_second_signal_ends_a_loop_of_comparisons(tmp_path):
+    """The first one ends this comparison only, as it ends one training of a loop."""
+    for number in (1, 2):
+        path = tmp_path / str(number)
+        path.mkdir()
+
+        def stop(path=path):
+            wait_until((path / "1").exists)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=stop).start()
+        with watching() as flag:
+            results = side_by_side(work, [(path, task) for task in (1, 2)], 2, flag)
+            if number == 1:
+                assert not list(results)
+                flag.time = time.monotonic() + 600  # the second signal comes soon, however slow the processes start
+            else:
+                with pytest.raises(KeyboardInterrupt):
+                    list(results)
+    FLAG.time = -AGAIN
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """model_train: learning, reproducibility, the returned epoch, interrupts, divergence, and refused arguments."""
 
 import dataclasses
+import gc
 import io
 import math
 import pickle
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -236,6 +238,32 @@ def test_invalid_data_refused(change, message, data):
         model_train(invalid, **SMALL, log=pytest.fail)
     with pytest.raises(ValueError, match="data is a dict without x_train; it must be a Dataset"):
         model_train({})
+
+
+@pytest.mark.parametrize("where", ["common", "configuration"])
+def test_train_each_takes_seeds_from_its_argument_only(data, where):
+    own, common = ({}, {"seed": 5}) if where == "common" else ({"seed": 5}, {})
+    with pytest.raises(ValueError, match="seed=5: train_each has the argument seeds"):
+        train_each(data, {"a": own}, seeds=(0, 1), workers=1, **TINY, **common)
+
+
+def test_a_finished_training_leaves_no_arrays_in_memory(data, monkeypatch):
+    """Without the garbage collector's help: the next training of a loop may need all memory."""
+    states = []
+    initial_state = run.initial_state
+
+    def remember(*arguments):
+        state = initial_state(*arguments)
+        states.append(weakref.ref(state))
+        return state
+
+    monkeypatch.setattr(run, "initial_state", remember)
+    gc.disable()
+    try:
+        model_train(data, **TINY)
+        assert [state() for state in states] == [None]
+    finally:
+        gc.enable()
 
 
 def test_train_each_trains_every_configuration_with_every_seed(data):

@@ -217,9 +217,10 @@ def test_new_optimizer_without_learning_rate_can_diverge(data):
     ("parameters", "message"),
     [(f"theta, g, t, *, rate=0.1, {name}=0.1", f"{name} already has another meaning") for name in RESERVED]
     + [
-        (parameters, r"must have the form rule\(theta, g, t, \*state, \*\*hyperparameters")
+        (parameters, r"must have the form rule\(theta, g, t, v, \*, learning_rate=0.1\)")
         for parameters in (
             "theta, g, t, *, loss=0.1", "theta, g, t, *, rate", "theta, g, m", "theta, g, t, m, rate=0.1",
+            "theta, g, t, *state", "theta, g, t, **hyperparameters",
         )
     ],
 )  # fmt: skip

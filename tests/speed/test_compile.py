@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.experiment import config  # noqa: F401 (registers its rules)
+from helpers.nn.network import activate
 from helpers.nn.optimizers import OPTIMIZERS, hyperparameters, init_state
 from tests.support.environment import run_python
 
@@ -67,6 +68,8 @@ BODIES = {
     "output": "np.maximum(theta, learning_rate, theta)",
     "slice": "theta[1:] -= learning_rate * g[:-1]",
     "comparison": "theta -= learning_rate * np.where(g is None, g, m)",
+    "result": "step = learning_rate * g; theta -= step; return step",
+    "only a result": "return theta - learning_rate * g",
     "own name": "s0 = learning_rate; theta -= s0 * (learning_rate * g)",
 }
 
@@ -82,6 +85,24 @@ def rule_with_body(folder, body):
 def test_what_is_not_known_runs_in_numpy(name, tmp_path):
     rule = rule_with_body(tmp_path, BODIES[name])
     assert compiled_rule(rule) is rule
+
+
+def test_constant_of_the_same_value_as_a_hyperparameter(tmp_path):
+    rule = rule_with_body(tmp_path, "theta -= learning_rate * g; decay = 0.01; theta -= decay * theta")
+    function = compiled_rule(rule)
+    assert function is not rule
+    for ours, expected in zip(
+        run(function, rule, np.float32, learning_rate=0.5), run(rule, rule, np.float32, learning_rate=0.5), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_function_with_a_default_runs_in_numpy():
+    def leaky(A, slope=0.01):
+        return np.where(A > 0, A, slope * A)
+
+    arguments = np.ones((3, 2), np.float32), np.ones(2, np.float32), leaky
+    assert compiler.compile_function(activate, arguments, {}) is activate
 
 
 def test_numbers_of_numpy_and_rules_without_source_run_in_numpy(tmp_path):
