@@ -52,7 +52,9 @@ def add_wandb_project(parser):
     """Add the flags that name the W&B project, with the course's short forms."""
     project = os.environ.get("WANDB_PROJECT") or "DA6401-assignment-1"
     parser.add_argument("-wp", "--wandb_project", metavar="NAME", default=project, help="W&B project")
-    parser.add_argument("-we", "--wandb_entity", metavar="NAME", help="W&B user or team (default: set in the account)")
+    parser.add_argument(
+        "-we", "--wandb_entity", metavar="NAME", help="W&B user or team (default: WANDB_ENTITY, else your own)"
+    )
 
 
 def error(reason):
@@ -68,8 +70,9 @@ def run(main):
     code 1 and without a message. A package that is missing is one sentence; a missing module of our own, or of Python,
     is a defect and keeps its traceback.
     """
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # it may be None, or a notebook's
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = main()
         if sys.stdout:  # None if it was closed

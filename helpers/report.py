@@ -143,7 +143,7 @@ def save_report(entity, project):
     from helpers.tracking import CONNECT_TIMEOUT
 
     api = wandb.Api(timeout=CONNECT_TIMEOUT)
-    entity = entity or api.default_entity
+    entity = entity or os.environ.get("WANDB_ENTITY") or api.default_entity
     runs = api.runs(f"{entity}/{project}", per_page=1)
     if len(runs) == 0:  # W&B would create a missing project
         raise ValueError(f"the project {entity}/{project} has no runs; record some with python -m helpers.train")

@@ -2,7 +2,7 @@
 
 Example: python -m helpers.sweep sweep.yaml --trials 40 --workers 2
 
-Optuna chooses the configurations: with method bayes, the first quarter of the trials (at most 40) at random, the others
+Optuna chooses the configurations: with method bayes, the first quarter of the trials (4 to 40) at random, the others
 by TPE. With early_terminate, Hyperband stops poor trials early. The trials are stored in an SQLite file, so that an
 interrupted or killed search continues when the command is run again. With --storage and the URL of a database server,
 several machines share one search: run the same command on each.
@@ -36,7 +36,8 @@ def print_trial(metric, row):
 def flags(row, frame):
     """Return the flags of helpers.train for the hyperparameters of a row."""
     values = {name: row[name] for name in frame.attrs["hyperparameters"] if row[name] is not None}
-    lists = {name: ",".join(map(str, value)) for name, value in values.items() if isinstance(value, (list, tuple))}
+    lists = {name: value for name, value in values.items() if isinstance(value, (list, tuple))}
+    lists = {name: ",".join(map(str, value)) + "," * (len(value) == 1) for name, value in lists.items()}
     return " ".join(f"--{name} {value}" for name, value in (values | lists).items())
 
 

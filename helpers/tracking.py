@@ -10,9 +10,10 @@ import wandb
 from helpers.experiment.checkpoint import layer_arrays
 from helpers.experiment.metrics import accuracy
 
-# If the server stops answering, give up after a minute at most instead of hours; `wandb sync` uploads the rest later.
+# If the server stops answering, give up within a minute instead of hours, and at the end before the 30 s after which an
+# agent kills a process that it has told to stop; `wandb sync` uploads the rest later.
 WANDB_TIMEOUTS = {
-    "init_timeout": 30, "finish_timeout": 60,
+    "init_timeout": 30, "finish_timeout": 20,
     "x_graphql_retry_max": 2, "x_graphql_retry_wait_max_seconds": 1, "x_graphql_timeout_seconds": 10,
     "x_file_stream_retry_max": 4, "x_file_stream_retry_wait_max_seconds": 2, "x_file_stream_timeout_seconds": 10,
     "x_file_transfer_retry_max": 2, "x_file_transfer_retry_wait_max_seconds": 1, "x_file_transfer_timeout_seconds": 30,

@@ -112,11 +112,11 @@ def make_config(args):
 def main(arguments=None):
     """Train, print and record; return the exit code.
 
-    0; 1 if training diverged, there are no data or the model cannot be written; 2 for arguments that are not valid;
-    130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, which stop training, keep the finished epochs and close
-    the W&B run. Under a W&B agent, which gives up after a few exit codes other than 0, the exit code is 0 if training
-    diverged or was stopped, and if the sweep's values do not fit together. A run that the agent stopped after an epoch
-    or more, as early termination does, is recorded as finished: Bayesian search then reads the accuracy that it had.
+    0; 1 if training diverged, the data cannot be read or the model cannot be written; 2 for arguments that are not
+    valid; 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, which stop training, keep the finished epochs and
+    close the W&B run. Under a W&B agent, which gives up after a few exit codes other than 0, the exit code is 0 if
+    training diverged or was stopped, and if the sweep's values do not fit together. A run that the agent stopped after
+    an epoch or more, as early termination does, is recorded as finished: Bayesian search then reads its accuracy.
     """
     from helpers.experiment.stopping import watching
 
@@ -178,7 +178,10 @@ def train(recorder, args, stop, chosen):
         config = make_config(args)
         if chosen and not os.environ.get("WANDB_NAME"):
             recorder.rename(run_name(config))
-        data = load_data(args["dataset"], allow_sample=args["allow_sample"])
+        try:
+            data = load_data(args["dataset"], allow_sample=args["allow_sample"])
+        except (OSError, ValueError) as error:
+            return cli.error(error)
         probe = data.x_train[:PROBE], data.y_train[:PROBE]
         recorder.update_config(vars(config))
         recorder.images(data)
@@ -190,8 +193,6 @@ def train(recorder, args, stop, chosen):
     except run.TrainingDiverged as error:
         recorder.failure(error.reason)
         return cli.error(error.reason)
-    except FileNotFoundError as error:
-        return cli.error(error)
     except ValueError as error:  # values that do not fit together or the data, a checkpoint that does not fit
         recorder.failure(str(error))
         cli.error(error)

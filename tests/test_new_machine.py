@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,13 @@ def test_missing_module_of_our_own_keeps_its_traceback(name):
     result = run("-c", code, folder=ROOT)
     assert result.stderr.startswith("Traceback")
     assert "ModuleNotFoundError: missing" in result.stderr
+
+
+def test_command_in_a_notebook_whose_streams_cannot_be_reconfigured(monkeypatch):
+    """As with ``%run helpers/train.py``."""
+    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(flush=lambda: None))
+    with pytest.raises(SystemExit, match="0"):
+        cli.run(lambda: 0)
 
 
 def test_old_python_is_one_sentence(monkeypatch, capsys):

@@ -84,6 +84,10 @@ class Dataset:
             If the arrays do not fit together, or have other values.
         """
         problems, images, labels = Problems(), {}, {}
+        with problems.noted():
+            validation_split = check_float("validation_split", validation_split, ge=0, lt=1)
+        with problems.noted():
+            seed = check_int("seed", seed, ge=0, le=2**32 - 1)
         for part, X, y in (("train", x_train, y_train), ("test", x_test, y_test)):
             with problems.noted():
                 images[part] = as_images(f"x_{part}", X)
@@ -175,6 +179,8 @@ def as_images(name, X):
     low, high = float(X.min()), float(X.max())
     if not (low >= 0 and high <= 255):
         raise ValueError(f"{name} has values from {low:g} to {high:g}; they must be in 0 … 255, or in 0 … 1")
+    if 1 < high < 2:
+        raise ValueError(f"{name} has values up to {high:.9g}, a little above 1: limit them with np.clip({name}, 0, 1)")
     return np.divide(X, 255 if high > 1 else 1, dtype=np.float32)
 
 

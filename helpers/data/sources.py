@@ -114,7 +114,7 @@ def read_user_folder(folder, dataset):
     if not folder.is_dir():
         raise ValueError(f"DATASETS_DIR={str(folder)!r} is not a folder; set it to one that has the data, or unset it")
     owners = {digest: (name, i) for name, digests in SHA256.items() for i, digest in enumerate(digests)}
-    found, others, remarks, misplaced = {}, set(), [], False
+    found, others, remarks, of_others, misplaced = {}, set(), [], [], False
     for path in files_below(folder, IDX_NAME):
         try:
             raw = read_contents(path)
@@ -126,7 +126,7 @@ def read_user_folder(folder, dataset):
             found[i] = raw
         elif owner:
             others.add(i)
-            remarks.append(f"{path} is {TITLES[owner]}'s")
+            of_others.append(f"{path} is {TITLES[owner]}'s")
             misplaced |= plain(FOLDERS[dataset]) in map(plain, path.parent.parts)
         else:
             remarks.append(f"{path} is damaged, or a different file")
@@ -138,7 +138,8 @@ def read_user_folder(folder, dataset):
     if parts["train"] and parts["test"]:
         arrays = [array for part, rows in CSV_ROWS.items() for array in read_csv(parts[part][0], rows)]
         return arrays, "Kaggle's CSV"
-    other_alone = len(others) == len(FILES) == len(remarks) and not misplaced
+    other_alone = len(others) == len(FILES) and not (remarks or misplaced)
+    remarks += of_others
     if not (found or tables) and (other_alone or (csv_files and not remarks)):
         return None, ""
     missing = ", ".join(name for i, name in enumerate(FILES) if i not in found)

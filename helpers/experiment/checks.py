@@ -74,10 +74,13 @@ def check_path(name, value):
     """Check that `value` can be the name of a file that is written: in a folder that exists, and not a folder."""
     if not isinstance(value, (str, os.PathLike)) or "\0" in str(value) or not Path(value).name:
         raise ValueError(f"{name}={value!r} must be the name of a file")
-    if not Path(value).resolve().parent.is_dir():
-        raise ValueError(f"{name}={str(value)!r} is in a folder that does not exist: create it first")
-    if Path(value).is_dir():
-        raise ValueError(f"{name}={str(value)!r} is a folder; name a file")
+    try:
+        if not Path(value).resolve().parent.is_dir():
+            raise ValueError(f"{name}={str(value)!r} is in a folder that does not exist: create it first")
+        if Path(value).is_dir():
+            raise ValueError(f"{name}={str(value)!r} is a folder; name a file")
+    except OSError as error:  # a folder of someone else, a name that is too long
+        raise ValueError(f"{name}={str(value)!r} cannot be used: {error.strerror}") from None
 
 
 def check_matrix(name, X, *, rows=None, columns=None, finite=False):

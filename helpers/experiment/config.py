@@ -155,8 +155,10 @@ class Config(SimpleNamespace):
         for name, entry in known.items():
             with problems.noted():
                 checked[name] = entry.check(name, values.get(name, entry.default))
-        if "num_layers" not in values and isinstance(checked.get("hidden_size"), tuple):
-            checked["num_layers"] = len(checked["hidden_size"])
+        sizes = checked.get("hidden_size")
+        if "num_layers" not in values and isinstance(sizes, tuple):
+            checked["num_layers"] = len(sizes)
+        checked["hidden_size"] = sizes[0] if isinstance(sizes, tuple) and len(sizes) == 1 else sizes
         if not problems:
             with problems.noted():
                 layer_sizes(checked["num_layers"], checked["hidden_size"], inputs=1, classes=2)

@@ -72,10 +72,11 @@ def read_number(value, kind):
 
 
 def read_sizes(value):
-    """Return the integers of a text such as 128, or 512,256, or [512, 256]; a list of one is that one."""
+    """Return the integers of a text such as 512,256 or [512, 256]; of 128, without brackets, the integer."""
     if isinstance(value, str) and re.fullmatch(r"[\s,\[\]()0-9]+", value):
-        value = [int(size) for size in re.findall(r"[0-9]+", value)]
-    return value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
+        sizes = [int(size) for size in re.findall(r"[0-9]+", value)]
+        return sizes[0] if re.fullmatch(r"\s*[0-9]+\s*", value) else sizes
+    return value
 
 
 def plain(text):

@@ -44,7 +44,7 @@ def importance(results, metric="val_accuracy"):
     results = results.dropna(subset=metric)
     values = results[[name for name in results.columns if name in known]]
     values = values.map(lambda value: str(value) if isinstance(value, (list, tuple)) else value)
-    values = values[[name for name in values if len(set(values[name])) > 1]]
+    values = values[[name for name in values if len(values[name].drop_duplicates()) > 1]]
     if values.empty:
         raise ValueError(
             f"results has {len(results)} trials with {metric}, and no hyperparameter with several values among them: "

@@ -95,7 +95,7 @@ def search(
     with storage_errors(storage), stopping.watching() as stop, progress_bar(progress, "trial") as bar:
         study = trial.open_study()
         if results:
-            check_results_file(results, sweep)
+            check_results_file(results, sweep, study if storage else None)
         bar.reset(total=trials)
         show = functools.partial(show_progress, bar, study, sweep, results, set())
         show()

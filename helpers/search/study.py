@@ -177,14 +177,22 @@ def trials_frame(study, sweep):
     return frame
 
 
-def check_results_file(results, sweep):
-    """Raise ValueError if the table of this sweep cannot be written to the file `results`, or would replace another."""
+def check_results_file(results, sweep, study=None):
+    """Raise ValueError if the table of this sweep cannot be written to the file `results`, or would replace another.
+
+    So does the table of the same sweep if the stored `study` lacks some of its trials.
+    """
     import pandas as pd
 
     check_path("results", results)
+    if not Path(results).exists():
+        return
     try:
-        same = not Path(results).exists() or (pd.read_csv(results, dtype=str)["sweep"] == sweep.fingerprint).all()
+        table = pd.read_csv(results, dtype=str)
+        same, numbers = (table["sweep"] == sweep.fingerprint).all(), {*map(int, table["trial"])}
     except (KeyError, ValueError):  # no such column; not a CSV file
         same = False
+    if same and study and (lost := numbers - {trial.number for trial in study.get_trials(deepcopy=False)}):
+        raise ValueError(f"results={str(results)!r} has {len(lost)} trials that the storage lacks; name another file")
     if not same:
         raise ValueError(f"results={str(results)!r} does not hold the results of this sweep; name another file")

@@ -27,7 +27,8 @@ WANDB_KEYS = (
     "image_uri", "scheduler",
 )  # fmt: skip
 SUBKEYS = {
-    "metric": ("name", "goal", "target"), "early_terminate": ("type", "min_iter", "max_iter", "s", "eta", "strict"),
+    "metric": ("name", "goal", "target", "impute", "impute_while_running"),
+    "early_terminate": ("type", "min_iter", "max_iter", "s", "eta", "strict"),
 }  # fmt: skip
 IMPUTE = ("latest", "best", "worst")  # what W&B's search takes as the metric of a run that failed
 
@@ -104,7 +105,8 @@ def parse_sweep(content, where=""):
     ignored = [key for key in content if key in WANDB_KEYS]
     for key, known in SUBKEYS.items():
         given = content.get(key) if isinstance(content.get(key), dict) else ()
-        ignored += [f"{key}.{name}" for name in given if name not in known]
+        problems += [f"{key}.{unknown('key', name, known)}" for name in given if name not in known]
+        ignored += [f"{key}.{name}" for name in given if name.startswith("impute")]
     method = metric = early = run_cap = None
     with problems.noted():
         method = checks.check_choice("method", content.get("method"), METHODS)
@@ -170,11 +172,11 @@ def parse_early_terminate(early):
         strict = checks.check_bool(f"{where}.strict", early.get("strict", True))
     for name, default, least in (("eta", 3, 2), ("min_iter", 1, 1), ("max_iter", None, 1), ("s", None, 1)):
         with problems.noted():
-            value = read_number(early.get(name, default), int)
-            numbers[name] = value if value is None else checks.check_int(f"{where}.{name}", value, ge=least)
+            value = read_number(early.get(name), int)
+            numbers[name] = default if value is None else checks.check_int(f"{where}.{name}", value, ge=least)
     problems.report()
     loose = [] if strict else [f"{where}.strict"]
-    if "min_iter" not in early and numbers["max_iter"]:
+    if early.get("min_iter") is None and numbers["max_iter"]:
         numbers["min_iter"] = max(1, int(numbers["max_iter"] / numbers["eta"] ** (numbers["s"] or 1)))
     else:
         loose += [f"{where}.{name}" for name in ("max_iter", "s") if numbers[name]]

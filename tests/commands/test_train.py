@@ -236,6 +236,18 @@ def test_values_of_a_sweep_that_cannot_be_used(values, code, words, agent, capsy
     assert ("failure" in agent.said) == (code == 0)
 
 
+def test_data_that_cannot_be_read_are_a_failure_under_an_agent(agent, monkeypatch, capsys):
+    """As they are for the next values, too, the agent must give up after some runs."""
+
+    def load_data(*arguments, **options):
+        raise ValueError("DATASETS_DIR='/dat/fashion' is not a folder")
+
+    monkeypatch.setattr("helpers.data.load_data", load_data)
+    assert train.main(flags()) == 1
+    assert "DATASETS_DIR='/dat/fashion' is not a folder" in capsys.readouterr().err
+    assert "failure" not in agent.said
+
+
 def test_resumed_run_uses_the_flags(offline, monkeypatch, capsys):
     """The config of an earlier run does not replace them: it is not a sweep's."""
     monkeypatch.setattr(

@@ -95,6 +95,8 @@ def test_from_arrays(kind):
         ({"x_test": [["a"]]}, "x_test is <U1 of shape"),
         ({"x_train": np.full((40, 9), 300)}, r"x_train has values from 300 to 300; they must be in 0 … 255"),
         ({"x_train": np.full((40, 9), np.nan)}, "x_train has values from nan"),
+        ({"x_train": np.full((40, 9), 1.0001)}, r"x_train has values up to 1.0001, a little above 1: .* np.clip"),
+        ({"validation_split": "a fifth"}, "validation_split='a fifth' must be a finite number"),
         ({"x_train": np.zeros((40, 8))}, "x_train: 8 is not the number of pixels of a square image"),
         ({"y_train": [0.5] * 40}, r"y_train must be integers 0 … C − 1"),
         ({"y_train": ["cat"] * 40}, r"y_train must be integers"),

@@ -197,8 +197,12 @@ def test_datasets_dir_in_any_layout(place, name, packed, places, monkeypatch):
         assert all(np.array_equal(a, b) for a, b in zip(arrays, expected, strict=True))
 
 
-def test_datasets_dir_with_the_other_data_set_alone_is_passed(places, monkeypatch):
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_datasets_dir_with_the_other_data_set_alone_is_passed(unpacked, places, monkeypatch):
+    """Also where each file lies twice, packed and unpacked, as torchvision leaves them."""
     put(places / "own")
+    for name in FILES * unpacked:
+        (places / "own" / name).write_bytes(gzip.decompress((places / "own" / f"{name}.gz").read_bytes()))
     shutil.copytree(PUBLISHED / "mnist", places / "system" / "mnist")
     monkeypatch.setenv("DATASETS_DIR", str(places / "own"))
     assert load_raw("mnist", False)[1] == "the system package"

@@ -42,3 +42,12 @@ def test_valid_value_is_returned_as_a_python_object():
     assert checks.check_sizes("x", [np.int32(3), 4]) == (3, 4)
     assert type(checks.check_float("x", np.float32(0.5), gt=0, lt=1)) is type(checks.check_float("x", 2)) is float
     assert checks.check_float_or_none("x", None, gt=0) is checks.check_int_or_none("x", None) is None
+
+
+def test_path_in_a_folder_of_someone_else(monkeypatch):
+    def is_dir(self):  # as before Python 3.14
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    with pytest.raises(ValueError, match="x='a' cannot be used: Permission denied"):
+        checks.check_path("x", "a")

@@ -23,7 +23,8 @@ def test_config_defaults_are_those_of_the_loop():
 
 def test_config_names_and_values():
     config = Config(num_layers=2, hidden_size=[8, 4], optimizer="AdaDelta", activation="relu", patience=3)
-    assert list(vars(config)) == list(hyperparameters()) == [*OWN, *RULES]
+    assert list(vars(config)) == list(hyperparameters())
+    assert list(vars(config))[: len(OWN | RULES)] == [*OWN, *RULES]  # then those of rules that a reader has added
     assert (config.hidden_size, config.optimizer, config.activation) == ((8, 4), "adadelta", "ReLU")
     assert Config(**vars(config)) == config
 
@@ -43,6 +44,9 @@ def test_config_reads_what_people_write(name, text, value):
     assert getattr(config, name) == value
     assert type(getattr(config, name)) is type(value)
     assert Config(hidden_size=[8, 4]).num_layers == Config(hidden_size="8,4").num_layers == 2
+    assert Config(hidden_size=[8]).num_layers == Config(hidden_size="[8]").num_layers == 1
+    assert Config(hidden_size=8).num_layers == Config(hidden_size="8").num_layers == 3
+    assert Config(hidden_size=[8], num_layers=2).hidden_size == 8
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

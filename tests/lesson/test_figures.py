@@ -379,6 +379,13 @@ def test_parallel_coordinates_writes_the_values_above_the_lines(shown):
     assert labels(axis) == ["optimizer", "epochs", "validation\naccuracy"]
 
 
+def test_parallel_coordinates_of_lists_and_none(shown):
+    trials = TRIALS.assign(hidden_size=[[8, 4], 8, 8], patience=pd.Series([None, 3, 3], dtype=object))
+    figures.parallel_coordinates(trials, ["hidden_size", "patience"], "title", "toys")
+    texts = {text.get_text() for text in shown[0].axes[0].texts if text.get_bbox_patch()}
+    assert texts == {"[8, 4]", "8", "None", "3"}
+
+
 def test_hyperparameter_importance_groups_the_bars_of_several_tables(shown):
     figures.hyperparameter_importance(IMPORTANCES, CORRELATIONS, "title", "toys")
     axis, correlation = shown[0].axes

@@ -111,8 +111,7 @@ def test_optimizer_defaults():
         "adadelta": {"learning_rate": 1, "beta": 0.9, "epsilon": 1e-6},
         "adam": adaptive | {"beta1": 0.9, "beta2": 0.999}, "nadam": adaptive | {"beta1": 0.9, "beta2": 0.999},
     }  # fmt: skip
-    assert {name: hyperparameters(rule) for name, rule in OPTIMIZERS.items()} == defaults
-    assert sorted(TABLE) == sorted(OPTIMIZERS)
+    assert {name: hyperparameters(OPTIMIZERS[name]) for name in TABLE} == defaults  # a reader may have added others
     assert OPTIMIZERS["Adam"] is optimizers.adam
     assert "Adam" in OPTIMIZERS
 

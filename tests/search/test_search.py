@@ -342,6 +342,8 @@ def test_other_sweep_is_refused(data, tmp_path):
         quick(other, data, trials=1, storage=storage)
     with pytest.raises(ValueError, match=r"a\.csv' does not hold the results of this sweep"):
         quick(other, data, trials=1, results=results)
+    with pytest.raises(ValueError, match=r"a\.csv' has 1 trials that the storage lacks; name another file"):
+        quick(SMALL, data, trials=1, storage=storage.replace("a.db", "new.db"), results=results)
     assert results.read_bytes() == before
     results.write_text("my,own\n1,2\n", "utf-8")
     with pytest.raises(ValueError, match="does not hold the results"):
@@ -535,6 +537,7 @@ def test_importance_finds_columns_by_name():
     assert "k" not in importance(own)[0].index
     own.attrs["hyperparameters"] = ["k"]
     assert importance(own)[0].index[0] == "k"
+    assert "patience" not in importance(frame.assign(patience=np.nan))[0].index  # as a table has it that was read again
     with pytest.raises(ValueError, match="no hyperparameter with several values"):
         importance(frame.head(1))
 

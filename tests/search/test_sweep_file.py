@@ -69,6 +69,7 @@ def test_parameter_distribution_is_inferred(given, distribution):
         ({"s": 2}, ("early_terminate.s",)),
         ({"s": 2, "max_iter": 27}, ()),
         ({"min_iter": 2, "max_iter": 27}, ("early_terminate.max_iter",)),
+        ({"min_iter": None, "eta": None}, ()),
     ],
 )
 def test_ignored_keys_are_listed(early, ignored):
@@ -227,6 +228,10 @@ def test_fingerprint_depends_only_on_what_is_searched():
         ({"run_cap": 0}, "run_cap=0"),
         ({"early_terminate": {"type": "median"}}, "early_terminate=.*hyperband"),
         ({"early_terminate": {"type": "hyperband", "eta": 1}}, "early_terminate.eta=1"),
+        (
+            {"early_terminate": {"type": "hyperband", "min_iters": 5}},
+            r"early_terminate.min_iters is .* mean min_iter\?",
+        ),
         ({"parameters": {"lr": {"value": 1}}}, r"parameters.lr is an unknown .*; did you mean learning_rate\?"),
         ({"parameters": {"qqq": {"value": 1}}}, "parameters.qqq is an unknown .*; the names are: epochs"),
         ({"parameters": {"optimizer": {"values": ["eve"]}}}, "optimizer='eve' is unknown"),

@@ -43,9 +43,11 @@ def parallel_coordinates(results, hyperparameters, title, source):
     with style.figure(size=(8.5, 0.72 * len(names) + 1.6), title=title, alt=alt, source=source) as (fig, axis):
         places = []
         for y, name in enumerate(hyperparameters):
-            values = sorted(rows[name].unique())
+            numeric = rows[name].dtype.kind in "if"
+            column = rows[name] if numeric else rows[name].map(str)  # lists, None
+            values = sorted(column.unique())
             place = {value: (i + 0.5) / len(values) for i, value in enumerate(values)}
-            places.append(rows[name].map(place) + rng.normal(0, 0.012, len(rows)))  # jitter against overplotting
+            places.append(column.map(place) + rng.normal(0, 0.012, len(rows)))  # jitter against overplotting
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
             for value in values:
                 axis.text(place[value], y, style.decimal(value), ha="center", va="center", bbox=box, zorder=9)
