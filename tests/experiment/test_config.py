@@ -52,7 +52,8 @@ def test_config_reads_what_people_write(name, text, value):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_config_uses_defaults_of_update_rule(optimizer):
     config, defaults = Config(optimizer=optimizer.upper()), of_rule(OPTIMIZERS[optimizer])
-    assert {name: getattr(config, name) for name in RULES} == dict.fromkeys(RULES) | defaults
+    expected = dict.fromkeys(RULES) | defaults
+    assert {name: getattr(config, name) for name in expected} == expected
     assert config.rule is OPTIMIZERS[optimizer]
     assert config.rule_options == defaults
 

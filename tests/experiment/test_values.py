@@ -2,13 +2,13 @@
 
 import pytest
 
-from helpers.experiment.config import hyperparameters
+from helpers.experiment.config import OWN, RULES
 from helpers.experiment.values import MEANINGS, SYNONYMS, Problems, meant, read_choice
 from helpers.search.sweep_file import METRICS
 
 
 def test_synonyms_and_meanings_lead_to_names_that_exist():
-    known = hyperparameters()
+    known = OWN | RULES
     assert {*SYNONYMS.values()} <= {*known, *METRICS, "wandb_project", "wandb_entity", "dataset"}
     assert not {*SYNONYMS} & {*known, *METRICS}
     for name in {*MEANINGS} - {"dataset"}:
@@ -25,7 +25,7 @@ def test_a_name_that_is_allowed_means_itself():
 
 @pytest.mark.parametrize(("name", "guess"), [("Momentun", "momentum"), ("batch-size", "batch_size"), ("x", None)])
 def test_meant_finds_the_nearest_name(name, guess):
-    assert meant(name, list(hyperparameters())) == guess
+    assert meant(name, list(OWN | RULES)) == guess
 
 
 def test_problems_are_reported_together():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers import train
-from helpers.experiment.config import OWN, RULES, Config
+from helpers.experiment.config import OWN, Config
 from helpers.experiment.run import TrainingDiverged, model_train
 from helpers.nn import optimizers
 from helpers.nn.optimizers import OPTIMIZERS, RESERVED, hyperparameters, init_state, optimizer
@@ -234,8 +234,9 @@ def test_rule_of_another_form_refused_when_registered(parameters, message):
 def test_reserved_names_are_those_of_all_options():
     """A new hyperparameter, argument of model_train or flag of the command must be added to RESERVED."""
     own = {*OWN} - {"loss"}  # which a rule may receive
+    names_of_rules = {name for rule in OPTIMIZERS.values() for name in hyperparameters(rule)}
     arguments = {*inspect.signature(model_train).parameters} - {"hyperparameters"}
-    flags = {*vars(train.build_parser().parse_args([]))} - {"loss", *RULES}
+    flags = {*vars(train.build_parser().parse_args([]))} - {"loss", *names_of_rules}
     attributes = {name for name, member in vars(Config).items() if isinstance(member, property)}
     others = {"config", "help", "hooks", "name"}
     assert len(RESERVED) == len({*RESERVED})
