@@ -28,9 +28,10 @@ class CompiledEngine(ThreadedEngine):
         """See `ThreadedEngine`."""
         self.used += 1
         key = self.used, shape, dtype
-        if key not in self.arrays:
-            self.arrays[key] = np.empty(shape, dtype)
-        return self.arrays[key]
+        array = self.arrays.get(key)
+        if array is None:
+            array = self.arrays[key] = np.empty(shape, dtype)
+        return array
 
     def take(self, X, index):
         """See `Engine`."""
