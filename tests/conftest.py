@@ -54,10 +54,12 @@ def pytest_configure(config):
     if config.getoption("--short-trainings"):  # few random examples, and a file that IPython runs when a kernel starts
         settings.register_profile("short", settings.get_profile("ci"), max_examples=10)
         settings.load_profile("short")
-        startup = Path(tempfile.mkdtemp(prefix="ipython-"), "profile_default", "startup")
+        folder = tempfile.TemporaryDirectory(prefix="ipython-", ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        startup = Path(folder.name, "profile_default", "startup")
         startup.mkdir(parents=True)
         (startup / "short.py").write_bytes((ROOT / "tests/support/short_trainings.py").read_bytes())
-        os.environ["IPYTHONDIR"] = str(startup.parents[1])
+        os.environ["IPYTHONDIR"] = folder.name
 
 
 def pytest_collection_modifyitems(items):
