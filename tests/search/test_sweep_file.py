@@ -75,7 +75,9 @@ def test_parameter_distribution_is_inferred(given, distribution):
 def test_ignored_keys_are_listed(early, ignored):
     """The local search is always strict."""
     more = {"metric": GOOD["metric"] | {"target": 0.9}, "early_terminate": {"type": "hyperband"} | early, "name": "x"}
-    assert read_sweep(GOOD | more).ignored == ("name", *ignored)
+    sweep = read_sweep(GOOD | more)
+    assert sweep.ignored == ("name", *ignored)
+    assert min(sweep.early_terminate.values()) >= 1  # also where a key is left blank
 
 
 def test_what_wandb_accepts_is_read_as_there():
