@@ -10,10 +10,9 @@ import wandb
 from helpers.experiment.checkpoint import layer_arrays
 from helpers.experiment.metrics import accuracy
 
-# If the server stops answering, give up within a minute instead of hours, and at the end before the 30 s after which an
-# agent kills a process that it has told to stop; `wandb sync` uploads the rest later.
+# If the server stops answering, give up after a minute at most instead of hours; `wandb sync` uploads the rest later.
 WANDB_TIMEOUTS = {
-    "init_timeout": 30, "finish_timeout": 20,
+    "init_timeout": 30, "finish_timeout": 60,
     "x_graphql_retry_max": 2, "x_graphql_retry_wait_max_seconds": 1, "x_graphql_timeout_seconds": 10,
     "x_file_stream_retry_max": 4, "x_file_stream_retry_wait_max_seconds": 2, "x_file_stream_timeout_seconds": 10,
     "x_file_transfer_retry_max": 2, "x_file_transfer_retry_wait_max_seconds": 1, "x_file_transfer_timeout_seconds": 30,
@@ -59,7 +58,9 @@ class Recorder:
         """Start the run in the requested mode, else offline, else disabled; return why a mode failed, or None."""
         reason = None
         for mode in dict.fromkeys((self.mode, "offline")):
-            settings = wandb.Settings(**QUIET, **WANDB_TIMEOUTS)
+            # An agent kills a process 30 s after it has told it to stop
+            limits = WANDB_TIMEOUTS | ({"finish_timeout": 20} if "WANDB_SWEEP_ID" in os.environ else {})
+            settings = wandb.Settings(**QUIET, **limits)
             try:
                 self.run = wandb.init(**options, mode=mode, settings=settings)
             except Exception as error:  # W&B refuses, does not answer, or cannot use the project's name

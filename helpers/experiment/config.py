@@ -156,9 +156,10 @@ class Config(SimpleNamespace):
             with problems.noted():
                 checked[name] = entry.check(name, values.get(name, entry.default))
         sizes = checked.get("hidden_size")
-        if "num_layers" not in values and isinstance(sizes, tuple):
+        if isinstance(sizes, tuple) and "num_layers" not in values:
             checked["num_layers"] = len(sizes)
-        checked["hidden_size"] = sizes[0] if isinstance(sizes, tuple) and len(sizes) == 1 else sizes
+        elif isinstance(sizes, tuple) and len(sizes) == 1 != checked.get("num_layers"):
+            checked["hidden_size"] = sizes[0]  # of each layer
         if not problems:
             with problems.noted():
                 layer_sizes(checked["num_layers"], checked["hidden_size"], inputs=1, classes=2)

@@ -30,7 +30,7 @@ def optimizer(rule):
     taken = [name for name in spec.kwonlyargs if name in RESERVED]
     if taken:
         raise ValueError(f"{rule.__name__}: {', '.join(taken)} already has another meaning; name it differently")
-    own = {*spec.kwonlyargs} - {"loss"}
+    own = {*spec.kwonlyargs} - {"loss"}  # and spec[1:4] are varargs, varkw and defaults
     if spec.args[:3] != ["theta", "g", "t"] or any(spec[1:4]) or own != {*hyperparameters(rule)}:
         raise ValueError(
             f"{rule.__name__} must have the form rule(theta, g, t, v, *, learning_rate=0.1): state after t, "

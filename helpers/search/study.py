@@ -180,7 +180,7 @@ def trials_frame(study, sweep):
 def check_results_file(results, sweep, study=None):
     """Raise ValueError if the table of this sweep cannot be written to the file `results`, or would replace another.
 
-    So does the table of the same sweep if the stored `study` lacks some of its trials.
+    That is one of another sweep, or one with trials that a stored `study` lacks.
     """
     import pandas as pd
 

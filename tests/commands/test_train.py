@@ -87,6 +87,12 @@ def test_flags_in_other_spellings(arguments, name, value):
     assert read_arguments(arguments)[name] == value
 
 
+@pytest.mark.parametrize(("text", "layers"), [("64", 3), ("64,", 1), ("[64]", 1), ("64,32", 2)])
+def test_list_of_hidden_sizes_has_the_number_of_layers(text, layers):
+    """A list of one, too, as the search prints it; the arguments are read twice."""
+    assert train.make_config(read_arguments(["-sz", text])).num_layers == layers
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -33,7 +33,7 @@ def test_config_names_and_values():
     ("name", "text", "value"),
     [
         ("learning_rate", "1e-4", 1e-4), ("epochs", " 5 ", 5), ("patience", "null", None), ("patience", "3", 3),
-        ("hidden_size", "128,64, 32", (128, 64, 32)), ("hidden_size", "[64]", 64), ("hidden_size", [64], 64),
+        ("hidden_size", "128,64, 32", (128, 64, 32)), ("hidden_size", "[64]", (64,)), ("hidden_size", [64], (64,)),
         ("loss", "MSE", "mean_squared_error"), ("loss", "CrossEntropy", "cross_entropy"),
         ("optimizer", "Nesterov", "nag"), ("weight_init", "glorot_uniform", "Xavier"),
         ("activation", "logistic", "sigmoid"), ("dropout", np.float32(0.5), 0.5),
@@ -47,6 +47,7 @@ def test_config_reads_what_people_write(name, text, value):
     assert Config(hidden_size=[8]).num_layers == Config(hidden_size="[8]").num_layers == 1
     assert Config(hidden_size=8).num_layers == Config(hidden_size="8").num_layers == 3
     assert Config(hidden_size=[8], num_layers=2).hidden_size == 8
+    assert Config(**vars(Config(hidden_size=[8]))) == Config(hidden_size=[8])
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
