@@ -1,6 +1,7 @@
 """Data augmentation. A batch X (N, d²) has one image per row, read as a square of d × d pixels."""
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from helpers.experiment.checks import image_width
 
@@ -37,9 +38,9 @@ def random_shift(rng, X, pixels):
     """
     d = image_width("X", X.shape[1])
     padded = np.pad(X.reshape(-1, d, d), [(0, 0), (pixels, pixels), (pixels, pixels)])
-    moves = rng.integers(-pixels, pixels, (len(X), 2), endpoint=True)
-    for i, (row, column) in enumerate((pixels - moves).tolist()):
-        X[i] = padded[i, row : row + d, column : column + d].ravel()
+    windows = sliding_window_view(padded, (d, d), axis=(1, 2))  # one for each move
+    rows, columns = pixels - rng.integers(-pixels, pixels, (len(X), 2), endpoint=True).T
+    X[:] = windows[np.arange(len(X)), rows, columns].reshape(X.shape)
 
 
 def random_affine(rng, X, amount):
