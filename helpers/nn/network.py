@@ -171,7 +171,7 @@ def activate(S, b, f):
 
 def times_derivative(dH, H, d_f):
     """Return dA = dH ∘ f′(A), where f′ is written in terms of H = f(A)."""
-    return dH * d_f(H)
+    return dH * np.asarray(d_f(H), dH.dtype)
 
 
 def add_multiple(V, W, *, factor):

@@ -65,7 +65,11 @@ class ThreadedEngine(Engine):
     def matmul(self, A, B, out=None):
         """See `Engine`."""
         if A.size * B.shape[1] < self.small:
-            return A.dot(B, out) if out is None or out.size < 10_000 else np.matmul(A, B, out=out)  # what is faster
+            if out is None:
+                return A.dot(B)
+            if out.size < 10_000 and A.dtype == B.dtype == out.dtype:  # faster than matmul, but converts no numbers
+                return A.dot(B, out)
+            return np.matmul(A, B, out=out)
         out = self.new_array((A.shape[0], B.shape[1]), A.dtype) if out is None else out
         blocks = product_blocks(*A.shape, B.shape[1])
         left = iter(blocks)  # of all threads

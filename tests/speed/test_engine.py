@@ -83,9 +83,17 @@ def test_propagation_agrees_for_any_shape(N, width, activation, seed):
         np.testing.assert_array_equal(ours.theta, gradient.theta)
 
 
-def test_new_activation_runs_with_both_engines(monkeypatch):
-    monkeypatch.setitem(ACTIVATIONS, "softsign", (lambda A: A / (1 + abs(A)), lambda H: (1 - abs(H)) ** 2))
-    assert_engines_agree(activation="softsign")
+@pytest.mark.parametrize(
+    ("f", "derivative"),
+    [
+        (lambda A: A / (1 + abs(A)), lambda H: (1 - abs(H)) ** 2),
+        (lambda A: np.maximum(A, 0.01 * A), lambda H: np.where(H > 0, 1.0, 0.01)),  # its derivative is float64
+        (lambda A: A, lambda H: 1),
+    ],
+)
+def test_new_activation_runs_with_both_engines(f, derivative, monkeypatch):
+    monkeypatch.setitem(ACTIVATIONS, "new", (f, derivative))
+    assert_engines_agree(activation="new")
 
 
 @pytest.mark.parametrize("numba", [None, SimpleNamespace()])  # not installed; installed, but it has no njit
