@@ -58,7 +58,7 @@ def build_parser():
         )
         parser.flags += action.option_strings
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="largest number of threads (default: as many as there are cores)"
+        "--threads", type=int, metavar="N", help="largest number of threads (default: one per core that it may use)"
     )
     parser.add_argument("--test", action="store_true", help="also evaluate the best epoch on the test set")
     parser.add_argument("--checkpoint", metavar="FILE", help="write the training state to this file after every epoch")

@@ -312,14 +312,14 @@ def first_difference(rule, reference, names, wanted, scale, hyperparameters):
 
 
 @check
-def check_learning_rate(data, learning_rate, optimizer="sgd"):
-    """Check a learning rate by a short training on part of the data."""
+def check_learning_rate(data, learning_rate):
+    """Check a learning rate for SGD with batches of 8 by a short training on part of the data."""
     learning_rate = float(learning_rate)
     part = replace(data, x_train=data.x_train[:5000], y_train=data.y_train[:5000])
     loss = {}
     for rate in (learning_rate, learning_rate / 4, learning_rate * 4):
         try:
-            settings = {"optimizer": optimizer, "learning_rate": rate, "epochs": 2, "schedule": "cosine"}
+            settings = {"optimizer": "sgd", "learning_rate": rate, "batch_size": 8, "epochs": 2, "schedule": "cosine"}
             _, history = model_train(part, progress=False, **settings)
             loss[rate] = history["val_loss"].iloc[-1]
         except TrainingDiverged:

@@ -143,7 +143,9 @@ class Translator:
                 return self.array(value)
             case ast.Call(func=ast.Attribute(value=value, attr="astype"), args=[ast.Attribute(attr="dtype")]):
                 return FUNCTIONS["where"].format(self.condition(value), "c1", "c0")
-            case ast.Call(func=ast.Attribute(value=value, attr="asarray"), args=[argument, ast.Attribute(attr="dtype")]):
+            case ast.Call(
+                func=ast.Attribute(value=value, attr="asarray"), args=[argument, ast.Attribute(attr="dtype")]
+            ):
                 if self.module(value) is np:
                     return self.array(argument)  # every number in the loop has the type of the arrays
             case ast.Call(func=ast.Attribute(value=value, attr=name), args=arguments, keywords=[]):

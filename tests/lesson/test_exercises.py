@@ -235,7 +235,13 @@ def test_check_optimizer_accepts_the_rules_of_the_package(rule, capsys):
 
 @pytest.mark.parametrize(
     ("rate", "message"),
-    [(1e-6, "it is far too small"), (0.001, "it is too small"), (1e6, "training diverges with 1e"), (0.2, "Correct.")],
+    [
+        (1e-6, "it is far too small"),
+        (0.001, "it is too small"),
+        (1e6, "training diverges with 1e"),
+        (0.25, "it is too large"),
+        (0.1, "Correct."),
+    ],
 )
 def test_check_learning_rate(rate, message, sample, capsys):
     exercises.check_learning_rate(sample, rate)

@@ -154,7 +154,8 @@ def test_figure_is_shown_as_png_with_palette_width_and_alternative_text(monkeypa
     monkeypatch.setattr("IPython.display.display", lambda data, metadata, raw: displayed.append((data, metadata)))
     with style.figure(size=(4, 3), title="title", alt="lines") as (_, axis):
         for i, colour in enumerate(style.COLOURS):
-            axis.plot([0, 1], [i, i], color=colour)
+            axis.plot([0, 1], [i, i + 1], color=colour)
+            axis.fill_between([0, 1], [i - 0.3, i + 0.7], [i + 0.3, i + 1.3], color=colour, alpha=0.2, linewidth=0)
     [(data, metadata)] = displayed
     assert metadata == {"image/png": {"width": 400, "alt": "lines. title"}}
     assert data["text/plain"] == "lines. title"
@@ -164,8 +165,9 @@ def test_figure_is_shown_as_png_with_palette_width_and_alternative_text(monkeypa
     assert len(image.getcolors()) <= style.PNG_COLOURS
     pixels = np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)
     for colour in [*style.COLOURS, "white"]:
-        expected = 255 * np.array(matplotlib.colors.to_rgb(colour))
-        assert np.abs(pixels - expected).max(axis=1).min() <= 12
+        line = 255 * np.array(matplotlib.colors.to_rgb(colour))
+        for expected in (line, 0.2 * line + 0.8 * 255):  # and the band around it
+            assert np.abs(pixels - expected).max(axis=1).min() <= 10
 
 
 def test_figure_with_an_error_is_closed_and_not_shown(shown):

@@ -107,7 +107,7 @@ def test_code_and_listings_have_at_most_88_columns():
 
 
 def test_the_commands_of_the_readme_leave_cells_out(tmp_path, monkeypatch):
-    """One the solutions and the answers, the other what goes deeper. (The rest is run in test_sections.py.)"""
+    """One the solutions, answers and outputs, the other what goes deeper. (The rest is run in test_sections.py.)"""
     from nbconvert.nbconvertapp import NbConvertApp
 
     monkeypatch.chdir(ROOT)
@@ -118,12 +118,11 @@ def test_the_commands_of_the_readme_leave_cells_out(tmp_path, monkeypatch):
         converter.initialize([*shlex.split(line.replace(" --execute", "")), "--output-dir", str(tmp_path)])
         converter.start()
     NbConvertApp.clear_instance()
-    kept = {
-        path.stem: ["".join(cell["source"]) for cell in json.loads(path.read_text("utf-8"))["cells"]]
-        for path in tmp_path.iterdir()
-    }
+    copies = {path.stem: json.loads(path.read_text("utf-8"))["cells"] for path in tmp_path.iterdir()}
+    kept = {name: ["".join(cell["source"]) for cell in cells] for name, cells in copies.items()}
     texts = [("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in CELLS]
     assert kept == {
         "handout": [text for text, _ in texts if "Solution</summary>" not in text and not text.startswith("**Answers")],
         "essentials": [text for text, tags in texts if "depth" not in tags],
     }
+    assert not any(cell.get("outputs") for cell in copies["handout"])  # they answer the questions, too

@@ -24,7 +24,8 @@ def augmented_images(rows, title, source):
         axis.set_xticks(32 * np.arange(1, X.shape[1]) - 0.5, [])
         axis.set_yticks(32 * np.arange(1, len(X)) - 0.5, [], minor=True)
         axis.tick_params(which="minor", length=0)
-        axis.grid(visible=True, which="both")
+        axis.grid(visible=True, axis="x")
+        axis.grid(visible=True, axis="y", which="minor")
 
 
 def image_table(axis, X, rows):

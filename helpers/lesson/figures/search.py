@@ -10,18 +10,21 @@ from helpers.lesson.figures import style
 
 def trial_history(results, title, source):
     """Plot the validation accuracy of each trial, in order of creation, and the best one so far."""
-    states = {"complete": ("o", style.BLUE), "pruned": ("x", style.YELLOW), "failed": ("s", style.ORANGE)}
+    states = {
+        "complete": ("complete", "o", style.BLUE), "pruned": ("stopped early", "x", style.YELLOW),
+        "failed": ("failed", "s", style.ORANGE),
+    }  # fmt: skip
     ordered = results.sort_values("trial")
     best = ordered["val_accuracy"].cummax().ffill()
     low = min(0.85, best.max() - 0.02)
     alt = f"Scatter plots of the accuracy of each trial and the best so far: all trials, those of at least {low:.0%}"
     with style.figure(2, 1, size=(8, 6.4), title=title, alt=alt, source=source, sharex=True) as (fig, axes):
         for axis in axes:
-            for state, (marker, colour) in states.items():
+            for state, (label, marker, colour) in states.items():
                 rows = results[results["state"] == state].dropna(subset="val_accuracy")
                 look = {"marker": marker, "markersize": 5, "linestyle": "", "color": colour, "alpha": 0.8}
                 if len(rows):
-                    axis.plot(rows["trial"], rows["val_accuracy"], **look, label=f"{state} ({len(rows)})")
+                    axis.plot(rows["trial"], rows["val_accuracy"], **look, label=f"{label} ({len(rows)})")
             axis.step(ordered["trial"], best, where="post", color=style.BLACK, linewidth=1.5, label="best so far")
             axis.set_ylabel("validation accuracy")
             style.percent(axis.yaxis)
@@ -74,7 +77,7 @@ def hyperparameter_importance(importances, correlations, title, source):
     """Plot the importance of each hyperparameter, and the correlation of its values with the validation accuracy.
 
     `importances` holds for each label a table with the column ``importance``, indexed by hyperparameter; the bars have
-    the order of the first. `correlations` is a table with the column ``correlation``.
+    the order of the first. `correlations` is a table with the column ``correlation``, for the last of the labels.
     """
     order = next(iter(importances.values()))["importance"].sort_values(ascending=False).index
     correlation = correlations["correlation"]
@@ -85,9 +88,8 @@ def hyperparameter_importance(importances, correlations, title, source):
             y = np.arange(len(order)) + width * (i - (len(importances) - 1) / 2)
             axes[0].barh(y, table["importance"].reindex(order), width, color=look["color"], label=label)
         axes[0].set_yticks(range(len(order)), map(style.words, order))
-        axes[0].set(title="Importance", xlabel="normalised permutation\nimportance", ylim=(len(order) - 0.4, -0.6))
-        colours = np.where(correlation > 0, style.BLUE, style.ORANGE)
-        axes[1].barh(list(map(style.words, correlation.index)), correlation, color=colours)
+        axes[0].set(title="Importance", xlabel="permutation importance,\nsum 1", ylim=(len(order) - 0.4, -0.6))
+        axes[1].barh(list(map(style.words, correlation.index)), correlation, color=look["color"])
         axes[1].set(title="Correlation", xlabel="correlation with the\nvalidation accuracy")
         axes[1].margins(y=0.01)
         for axis in axes:

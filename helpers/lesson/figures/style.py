@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 DPI = 140  # of the PNG; the notebook shows it as if it had 100
-PNG_COLOURS = 32
+PNG_COLOURS = 64
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, BLACK = COLOURS
 LINE_STYLES = plt.cycler(linestyle=["-", "-.", ":", "--"])

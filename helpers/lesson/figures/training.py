@@ -130,7 +130,8 @@ def optimizer_paths(paths, loss, title, columns=3):
             axis.contour(x, y, loss(x, y), levels=[0.1, 0.5, 2, 5, 10], colors="darkgrey", linewidths=1)
             axis.plot(*path.T, marker=".", markersize=5, linewidth=1.5, color=look["color"])
             axis.plot(0, 0, "k+", markersize=12, markeredgewidth=2)
-            axis.set_title(f"{name}\nloss {loss(*path[-1]):.0e} after {len(path) - 1} steps", fontsize=style.SMALL)
+            if len(paths) > 1:
+                axis.set_title(f"{name}\nloss {loss(*path[-1]):.0e} after {len(path) - 1} steps", fontsize=style.SMALL)
             axis.grid(visible=False)
         fig.supxlabel("flat direction", fontsize=12)
         fig.supylabel("steep direction", fontsize=12)
