@@ -116,7 +116,7 @@ ABLATIONS = {
     "schedule": {"schedule": "constant", "warmup": 0.0},
 }
 RECIPES |= {
-    f"fast-without-{name}": Recipe("", FAST | change, test=False, predictions=name == "shifts")
+    f"fast-without-{name}": Recipe(f"`fast` without {name.replace('-', ' ')}", FAST | change, test=False)
     for name, change in ABLATIONS.items()
 }
 

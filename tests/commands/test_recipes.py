@@ -172,15 +172,27 @@ def test_table_of_the_stored_results(capsys):
     assert not set(lines) - set(RESULTS_PAGE.splitlines())
 
 
+def minus(text):
+    """Return the text with the sign for minus that the page has."""
+    return text.replace("-", "−")
+
+
 def test_results_page_has_the_numbers_of_the_files():
     """The ablation study, what was tried, and the network that overfits."""
-    runs = recipes.read(recipes.RUNS).set_index(["recipe", "seed"])["val_accuracy"]
+    runs = recipes.read(recipes.RUNS).set_index(["recipe", "seed"])[["val_accuracy", "val_loss"]]
     tried = pd.read_csv(recipes.RESULTS / "exploration.csv")
-    for change, rows in tried[tried["base"] == "dropout-75"].groupby("change"):
-        points = 100 * (rows.set_index("seed")["val_accuracy"] - runs["dropout-75"]).dropna()
-        low, high = stats.t.interval(0.95, len(points) - 1, points.mean(), stats.sem(points))
-        row = f"| {change.removeprefix('no ')} | {points.mean():+.2f} | {low:+.2f} to {high:+.2f} |"
-        assert row.replace("-", "−") in RESULTS_PAGE
+    compared = {("fast", name): runs.loc[f"fast-without-{name}"] for name in recipes.ABLATIONS}
+    for name in ("dropout", "decay"):
+        rows = tried[(tried["base"] == "dropout-75") & (tried["change"] == f"no {name}")]
+        compared["dropout-75", name] = rows.set_index("seed")[["val_accuracy", "val_loss"]]
+    for (recipe, name), without in compared.items():
+        difference = (without - runs.loc[recipe]).dropna()
+        cells = [f"`{recipe}`", name.replace("-", " "), str(len(difference))]
+        for column, unit, digits in (("val_accuracy", 0.01, 2), ("val_loss", 1, 3)):
+            values = difference[column] / unit
+            low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+            cells += [minus(f"{values.mean():+.{digits}f}"), minus(f"{low:+.{digits}f} to {high:+.{digits}f}")]
+        assert f"| {' | '.join(cells)} |" in RESULTS_PAGE
     tried = tried[tried["base"].isin(["shifts", "fast"]) & (tried["predictions"] == "flip and shifts")]
     tried = tried[tried["evaluated_at"] == "last epoch"]
     means = tried.groupby(["base", "network", "epochs", "change"])["val_accuracy"]
