@@ -104,13 +104,14 @@ def draw_race(results, floor):
     plt = pyplot()
     names = sorted(results, key=lambda name: -statistics.median(results[name][1]))
     middles = [statistics.median(results[name][1]) for name in names]
-    spread = [[m - min(results[n][1]), max(results[n][1]) - m] for n, m in zip(names, middles, strict=True)]
+    low, high = ([limit(results[name][1]) for name in names] for limit in (min, max))
+    spread = np.abs([np.subtract(low, middles), np.subtract(high, middles)])
     colours = ["#0072B2" if name == OURS else "#BBBBBB" if name == FLOOR else "#E69F00" for name in names]
     _, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
-    bars = axes.barh(names, middles, color=colours, xerr=np.transpose(spread), error_kw={"ecolor": "#444444"})
+    bars = axes.barh(names, middles, color=colours, xerr=spread, error_kw={"ecolor": "#444444"})
     axes.bar_label(bars, [f"{m:.2f} s" for m in middles], padding=6)
     axes.axvline(floor, color="#444444", linewidth=1, linestyle=":")
-    axes.set(xlabel="seconds per epoch, one core: 784-128×3-10, batch 64, nadam", xlim=(0, 1.15 * max(middles)))
+    axes.set(xlabel="seconds per epoch, one core: 784-128×3-10, batch 64, nadam", xlim=(0, 1.15 * max(high)))
     axes.set_title(f"This project takes {middles[names.index(OURS)] / floor:.2f} times as long as its matrix products")
     axes.spines[["top", "right"]].set_visible(False)
     plt.savefig(ROOT / ".images" / "benchmark.png", dpi=150)
