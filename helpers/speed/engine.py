@@ -41,7 +41,7 @@ class CompiledEngine(ThreadedEngine):
     def column_sums(self, A, out):
         """See `Engine`."""
         try:
-            if out.size > 1:  # NumPy adds a single column in another order
+            if out.size > 1 and A.dtype == out.dtype:  # NumPy adds a single column, or other numbers, in another way
                 return column_sums(A, out)
         except OSError:  # at the first call: the disk is full, so that the machine code is kept in memory only
             pass

@@ -105,7 +105,7 @@ def draw_race(results, floor):
     names = sorted(results, key=lambda name: -statistics.median(results[name][1]))
     middles = [statistics.median(results[name][1]) for name in names]
     low, high = ([limit(results[name][1]) for name in names] for limit in (min, max))
-    spread = np.abs([np.subtract(low, middles), np.subtract(high, middles)])
+    spread = [np.subtract(middles, low), np.subtract(high, middles)]
     colours = ["#0072B2" if name == OURS else "#BBBBBB" if name == FLOOR else "#E69F00" for name in names]
     _, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
     bars = axes.barh(names, middles, color=colours, xerr=spread, error_kw={"ecolor": "#444444"})

@@ -88,12 +88,19 @@ def test_propagation_agrees_for_any_shape(N, width, activation, seed):
     [
         (lambda A: A / (1 + abs(A)), lambda H: (1 - abs(H)) ** 2),
         (lambda A: np.maximum(A, 0.01 * A), lambda H: np.where(H > 0, 1.0, 0.01)),  # its derivative is float64
+        (lambda A: np.where(A > 0, 1.0, 0.0), lambda H: H),  # float64, too
         (lambda A: A, lambda H: 1),
     ],
 )
 def test_new_activation_runs_with_both_engines(f, derivative, monkeypatch):
     monkeypatch.setitem(ACTIVATIONS, "new", (f, derivative))
     assert_engines_agree(activation="new")
+
+
+def test_new_loss_runs_with_both_engines(monkeypatch):
+    gradient = lambda Y_hat, Y: (Y_hat - Y) / np.float64(len(Y))  # noqa: E731 (float64)
+    monkeypatch.setitem(LOSSES, "new", (LOSSES["cross_entropy"][0], gradient))
+    assert_engines_agree(loss="new")
 
 
 @pytest.mark.parametrize("numba", [None, SimpleNamespace()])  # not installed; installed, but it has no njit

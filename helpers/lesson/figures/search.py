@@ -10,19 +10,17 @@ from helpers.lesson.figures import style
 
 def trial_history(results, title, source):
     """Plot the validation accuracy of each trial, in order of creation, and the best one so far."""
-    states = {
-        "complete": ("complete", "o", style.BLUE), "pruned": ("stopped early", "x", style.YELLOW),
-        "failed": ("failed", "s", style.ORANGE),
-    }  # fmt: skip
+    states = {"complete": ("o", style.BLUE), "pruned": ("x", style.YELLOW), "failed": ("s", style.ORANGE)}
     ordered = results.sort_values("trial")
     best = ordered["val_accuracy"].cummax().ffill()
     low = min(0.85, best.max() - 0.02)
     alt = f"Scatter plots of the accuracy of each trial and the best so far: all trials, those of at least {low:.0%}"
     with style.figure(2, 1, size=(8, 6.4), title=title, alt=alt, source=source, sharex=True) as (fig, axes):
         for axis in axes:
-            for state, (label, marker, colour) in states.items():
+            for state, (marker, colour) in states.items():
                 rows = results[results["state"] == state].dropna(subset="val_accuracy")
                 look = {"marker": marker, "markersize": 5, "linestyle": "", "color": colour, "alpha": 0.8}
+                label = state.replace("pruned", "stopped early")
                 if len(rows):
                     axis.plot(rows["trial"], rows["val_accuracy"], **look, label=f"{label} ({len(rows)})")
             axis.step(ordered["trial"], best, where="post", color=style.BLACK, linewidth=1.5, label="best so far")
